@@ -1,0 +1,50 @@
+/* service.h - a network service, the server's half.
+ *
+ * A service is one folder under src/services and one word in src/services/meson.build. This half
+ * is pure: it validates objects and plans resources. The agent's half is backend.h. Life of one
+ * object: schema (model/schema.h) -> validate() -> claims() -> stored -> plan() -> resources. */
+#pragma once
+
+#include "model/kind.h"
+#include "model/plan.h"
+
+/* A fact: a typed value that agents of the service report (counters are not facts). */
+struct fact_type {
+    const char *name;        /* "vpn.self"; a name ending in "/" takes one path segment more:
+                                "vpn.endpoint/" is reported as "vpn.endpoint/Agent.2" */
+    const char *schema_text;
+};
+
+struct service {
+    const char *name;                /* "vpn" */
+    const struct kind *const *kinds; /* it brings these, NULL-terminated; may be NULL */
+    const struct fact_type *facts;   /* ended by .name NULL; may be NULL */
+
+    /* Kinds whose objects this service plans, its own or others': {"nodes", NULL}. */
+    const char *const *plans;
+
+    /* What the schema can't say. The spec is valid by its schema and filled with defaults. NULL:
+     * nothing to check. Called for every kind in `kinds` and `plans`. */
+    int (*validate)(const char *kind, const char *id, const json_t *spec, struct view *view,
+                    struct error *error);
+
+    /* Values that only one owner may have, as "<what>/<value>": each is handed to `claim`. For
+     * objects `key` is "object/<kind>/<id>" and `value` the spec, for facts "fact/<node>/<name>"
+     * and the fact. NULL: none. */
+    void (*claims)(const char *key, const json_t *value,
+                   void (*claim)(void *arg, const char *name, const char *pointer), void *arg);
+
+    /* Turns one object into resources. Must not fail for an object that validates: what isn't
+     * known yet (a fact not reported) simply gives fewer resources. */
+    void (*plan)(const char *kind, const char *id, const json_t *spec, struct view *view,
+                 struct plan *plan);
+};
+
+/* All services built in, NULL-terminated. Made by src/services/meson.build. */
+extern const struct service *const SERVICES[];
+
+/* Kinds of the core itself: nodes, tokens, users, settings, events. NULL-terminated. */
+extern const struct kind *const CORE_KINDS[];
+
+/* The services' half of CORE: validates nodes and claims their addresses. */
+extern const struct service SERVICE_CORE;

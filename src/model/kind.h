@@ -1,0 +1,32 @@
+/* kind.h - what kinds of objects there are. A kind is data: its name, its schema and a few traits. */
+#pragma once
+
+#include <jansson.h>
+
+enum kind_ids {
+    KIND_ID_NAMED,     /* the caller gives the id: nodes, users */
+    KIND_ID_RANDOM,    /* the server draws one: tokens */
+    KIND_ID_COUNTED,   /* "1", "2", ...: never reused: filters */
+    KIND_ID_SINGLETON, /* a fixed set that always exists, with defaults: settings */
+};
+
+enum role {
+    ROLE_NONE, /* not logged in */
+    ROLE_METRICS,
+    ROLE_VIEWER,
+    ROLE_OPERATOR,
+    ROLE_ADMIN,
+    ROLE_NOBODY, /* not even an admin: events can't be written */
+};
+
+struct kind {
+    const char *name;         /* as in the path: "nodes", "sdn/filters" */
+    const char *singular;     /* the command line's noun: "node", "sdn filter" */
+    const char *summary;      /* one sentence for help and API document */
+    const char *schema_text;  /* of `spec`; made from <kind>.schema.json at build time */
+    enum kind_ids ids;
+    const char *singleton_id; /* KIND_ID_SINGLETON: the one id of this schema ("overlay" of
+                                 "settings"); several kinds may share a name then */
+    enum role read_role;      /* least role that may read / create, change and delete */
+    enum role write_role;
+};
