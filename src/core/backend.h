@@ -49,10 +49,10 @@ struct backend_item {
 /* What a driver gets from the agent at start. Lives as long as the driver. */
 struct backend_env {
     uv_loop_t *loop;
-    const char *node;        /* our id */
-    const char *state_dir;   /* durable, 0700: private keys, what to put back on leave */
-    const char *run_dir;     /* until reboot: pids, sockets, configurations */
-    const char *log_dir;     /* children's logs */
+    const char *node;      /* our id */
+    const char *state_dir; /* durable, 0700: private keys, what to put back on leave */
+    const char *run_dir;   /* until reboot: pids, sockets, configurations */
+    const char *log_dir;   /* children's logs */
     struct reconcile *reconcile;
     /* Tells the server a fact; NULL value: no more. Kept and sent again after a reconnect;
      * unchanged ones cost nothing. */

@@ -59,18 +59,18 @@ enum write_verb {
 
 struct write {
     enum write_verb verb;
-    const char *kind;   /* "nodes" */
-    const char *id;     /* NULL: created by the server, where the kind allows it */
-    const json_t *spec; /* whole, or the patch; NULL for delete */
+    const char *kind;     /* "nodes" */
+    const char *id;       /* NULL: created by the server, where the kind allows it */
+    const json_t *spec;   /* whole, or the patch; NULL for delete */
     const json_t *sealed; /* NULL: as it is */
-    int64_t if_match;   /* the revision that must be the present one, else 412; 0: any */
-    int dry_run;        /* answer what would change; change nothing */
+    int64_t if_match;     /* the revision that must be the present one, else 412; 0: any */
+    int dry_run;          /* answer what would change; change nothing */
 };
 
 struct write_result {
     const char *id;
-    int64_t revision;      /* of the transaction; the present one for a dry run */
-    const json_t *deltas;  /* dry run: [{"node","key","action":"put"|"delete","body"}] */
+    int64_t revision;     /* of the transaction; the present one for a dry run */
+    const json_t *deltas; /* dry run: [{"node","key","action":"put"|"delete","body"}] */
 };
 
 /* rc < 0: nothing was changed, *error says why. *result and *error are valid in the call only. */
@@ -143,7 +143,8 @@ typedef void applied_fn(void *arg, int rc, const json_t *report);
 void deployment_wait(struct deployment *d, int64_t revision, unsigned timeout_msec,
                      applied_fn *done, void *arg);
 
-/* --- listening --------------------------------------------------------------------------------- */
+/* --- listening ---------------------------------------------------------------------------------
+ */
 
 /* A listener is told of changes after they are in the tree and planned. */
 struct deployment_listener {

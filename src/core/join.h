@@ -6,7 +6,7 @@
 struct join {
     const char *token_id;
     const char *secret;
-    const char *id;         /* NULL: the host's name */
+    const char *id; /* NULL: the host's name */
     const char *hostname;
     const json_t *services; /* array of names, or NULL: what the token gives, else vpn */
     const char *endpoint;   /* NULL: none declared */

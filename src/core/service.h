@@ -10,8 +10,8 @@
 
 /* A fact: a typed value that agents of the service report (counters are not facts). */
 struct fact_type {
-    const char *name;        /* "vpn.self"; a name ending in "/" takes one path segment more:
-                                "vpn.endpoint/" is reported as "vpn.endpoint/Agent.2" */
+    const char *name; /* "vpn.self"; a name ending in "/" takes one path segment more:
+                         "vpn.endpoint/" is reported as "vpn.endpoint/Agent.2" */
     const char *schema_text;
 };
 

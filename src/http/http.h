@@ -64,7 +64,8 @@ const void *http_body(const struct http_request *request, size_t *ret_size);
 /* The body as JSON: 400 with the place if it isn't, 415 if the Content-Type isn't JSON. */
 int http_body_json(struct http_request *request, json_t **ret_json, struct error *error);
 
-/* --- answers ---------------------------------------------------------------------------------- */
+/* --- answers ----------------------------------------------------------------------------------
+ */
 
 /* Adds a header to the answer to come. */
 void http_set_header(struct http_request *request, const char *name, const char *value);

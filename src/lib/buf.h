@@ -14,7 +14,10 @@ struct buf {
     size_t limit;    /* size never exceeds it */
 };
 
-#define BUF_INIT(limit_) {.limit = (limit_)}
+#define BUF_INIT(limit_)                                                                          \
+    {                                                                                             \
+        .limit = (limit_)                                                                         \
+    }
 
 int buf_append(struct buf *buf, const void *data, size_t size);
 int buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -10,9 +10,9 @@ static const struct {
     int status;
     int code;
 } MAP[] = {
-    {400, EINVAL},    {401, EPERM},       {403, EACCES},  {404, ENOENT}, {408, ETIMEDOUT},
-    {409, EEXIST},    {410, ESTALE},      {412, ECANCELED}, {413, E2BIG},  {429, EAGAIN},
-    {503, EHOSTUNREACH}, {507, ENOSPC},   {500, EIO},
+    {400, EINVAL},       {401, EPERM},  {403, EACCES},    {404, ENOENT}, {408, ETIMEDOUT},
+    {409, EEXIST},       {410, ESTALE}, {412, ECANCELED}, {413, E2BIG},  {429, EAGAIN},
+    {503, EHOSTUNREACH}, {507, ENOSPC}, {500, EIO},
 };
 
 static int status_errno(int status)

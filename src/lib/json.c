@@ -37,8 +37,8 @@ int json_parse(const char *text, size_t size, json_t **ret_json, struct error *e
     if (!check_depth(text, size)) {
         return error_set(error, 400, NULL, "JSON is nested deeper than %d levels", JSON_DEPTH_MAX);
     }
-    json_t *json = json_loadb(text ? text : "", size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY,
-                              &why);
+    json_t *json =
+        json_loadb(text ? text : "", size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
     if (!json) {
         return error_set(error, 400, NULL, "not valid JSON: %s (line %d, column %d)", why.text,
                          why.line, why.column);
@@ -70,7 +70,8 @@ json_t *json_merge_patch(const json_t *target, const json_t *patch)
         if (json_is_null(value)) {
             json_object_del(result, key);
         } else {
-            json_object_set_new(result, key, json_merge_patch(json_object_get(result, key), value));
+            json_object_set_new(result, key,
+                                json_merge_patch(json_object_get(result, key), value));
         }
     }
     return result;

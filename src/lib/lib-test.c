@@ -20,9 +20,9 @@
 
 static void ip_parsing_is_strict(void **state)
 {
-    static const char *const BAD[] = {"",           "1.2.3",     "1.2.3.4.5", "256.1.1.1",
-                                      "01.2.3.4",   " 1.2.3.4",  "1.2.3.4 ",  "1.2.3.-4",
-                                      "99999999999.1.1.1", "a.b.c.d"};
+    static const char *const BAD[] = {
+        "",         "1.2.3",    "1.2.3.4.5", "256.1.1.1",         "01.2.3.4",
+        " 1.2.3.4", "1.2.3.4 ", "1.2.3.-4",  "99999999999.1.1.1", "a.b.c.d"};
     static const char *const BAD_PREFIX[] = {"1.2.3.4", "1.2.3.4/33", "1.2.3.4/", "1.2.3.4/08"};
     uint32_t address = 7;
     struct ip4_prefix prefix;
@@ -70,7 +70,7 @@ static void buf_keeps_its_limit(void **state)
 static void json_border(void **state)
 {
     static const char *const BAD[] = {"{\"a\":1,\"a\":2}", "{\"a\":\"\\u0000\"}", "{} x", "",
-                                      "\"\xff\"", "{\"a\":1e999}"};
+                                      "\"\xff\"",          "{\"a\":1e999}"};
     struct error error;
     json_t *json;
 
@@ -141,8 +141,8 @@ static void omap_orders_and_finds(void **state)
 static void base64_round_trip(void **state)
 {
     /* RFC 4648 section 10. */
-    static const char *const CASES[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="},
-                                           {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}};
+    static const char *const CASES[][2] = {
+        {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}};
     static const char *const BAD[] = {"Z", "Zg=", "Zg===", "Zh==", "Zg==Zg==", "Z*==", "Zm9v\n"};
     uint8_t *data;
     size_t size;
@@ -198,14 +198,10 @@ static void file_is_replaced_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ip_parsing_is_strict),
-        cmocka_unit_test(prefixes_overlap),
-        cmocka_unit_test(buf_keeps_its_limit),
-        cmocka_unit_test(json_border),
-        cmocka_unit_test(merge_patch_follows_rfc7396),
-        cmocka_unit_test(omap_orders_and_finds),
-        cmocka_unit_test(base64_round_trip),
-        cmocka_unit_test(clock_round_trip),
+        cmocka_unit_test(ip_parsing_is_strict),        cmocka_unit_test(prefixes_overlap),
+        cmocka_unit_test(buf_keeps_its_limit),         cmocka_unit_test(json_border),
+        cmocka_unit_test(merge_patch_follows_rfc7396), cmocka_unit_test(omap_orders_and_finds),
+        cmocka_unit_test(base64_round_trip),           cmocka_unit_test(clock_round_trip),
         cmocka_unit_test(file_is_replaced_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,7 +45,7 @@ static inline void close_indirect_(const int *fd)
     }
 }
 
-#define _cleanup_(f)   __attribute__((cleanup(f)))
+#define _cleanup_(f) __attribute__((cleanup(f)))
 #define _cleanup_free_ _cleanup_(free_indirect_)
 #define _cleanup_close_ _cleanup_(close_indirect_)
 

@@ -6,7 +6,8 @@
  * While walking, the entry at hand may be removed, others may not:
  *
  *     omap_foreach (e, &map) { use(e->key, e->value); }
- *     for (struct omap_entry *e = omap_first_from(&map, "fact/"); e && ...; e = omap_next(&map, e))
+ *     for (struct omap_entry *e = omap_first_from(&map, "fact/"); e && ...; e = omap_next(&map,
+ * e))
  */
 #pragma once
 

@@ -49,7 +49,7 @@ enum {
     LINK_VERSION = 1,
     LINK_LINE_MAX = 1 << 20,
     LINK_LINE_JOIN_MAX = 16384,
-    LINK_QUEUE_MAX = 64 << 20, /* bytes not yet taken by the kernel */
+    LINK_QUEUE_MAX = 64 << 20,   /* bytes not yet taken by the kernel */
     LINK_HANDSHAKE_MSEC = 10000, /* TLS and the first line must be through by then */
     LINK_PING_MSEC = 20000,
     LINK_SILENT_MSEC = 60000, /* nothing heard for so long: the peer is gone */
@@ -75,8 +75,8 @@ void link_send(struct link *link, const json_t *message);
 void link_close(struct link *link);
 
 void link_set_arg(struct link *link, void *arg);
-/* The agent's id in the peer's certificate (verified: chain, agent intermediate, validity), or NULL
- * without one. Borrowed. */
+/* The agent's id in the peer's certificate (verified: chain, agent intermediate, validity), or
+ * NULL without one. Borrowed. */
 const char *link_peer_node(const struct link *link);
 /* Serial of the peer's certificate in hex, or NULL. Borrowed. */
 const char *link_peer_serial(const struct link *link);
@@ -94,9 +94,9 @@ struct link_server_config {
     uint16_t port;
     const char *certificate_pem; /* chain */
     const char *key_pem;
-    const char *client_ca_pem;   /* agent intermediate + root */
-    unsigned handshakes_max;     /* in flight at once; further ones wait in the backlog */
-    unsigned links_max;          /* more are closed at once */
+    const char *client_ca_pem;        /* agent intermediate + root */
+    unsigned handshakes_max;          /* in flight at once; further ones wait in the backlog */
+    unsigned links_max;               /* more are closed at once */
     unsigned unproven_per_source_max; /* links without a valid certificate, per address */
 };
 

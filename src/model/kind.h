@@ -1,4 +1,5 @@
-/* kind.h - what kinds of objects there are. A kind is data: its name, its schema and a few traits. */
+/* kind.h - what kinds of objects there are. A kind is data: its name, its schema and a few traits.
+ */
 #pragma once
 
 #include <jansson.h>
@@ -20,10 +21,10 @@ enum role {
 };
 
 struct kind {
-    const char *name;         /* as in the path: "nodes", "sdn/filters" */
-    const char *singular;     /* the command line's noun: "node", "sdn filter" */
-    const char *summary;      /* one sentence for help and API document */
-    const char *schema_text;  /* of `spec`; made from <kind>.schema.json at build time */
+    const char *name;        /* as in the path: "nodes", "sdn/filters" */
+    const char *singular;    /* the command line's noun: "node", "sdn filter" */
+    const char *summary;     /* one sentence for help and API document */
+    const char *schema_text; /* of `spec`; made from <kind>.schema.json at build time */
     enum kind_ids ids;
     const char *singleton_id; /* KIND_ID_SINGLETON: the one id of this schema ("overlay" of
                                  "settings"); several kinds may share a name then */

@@ -4,8 +4,9 @@
  * line's arguments and the dashboard's types. Keywords: type (a name), properties, required,
  * items, uniqueItems, enum, pattern (POSIX ERE, anchored by the author), format, minimum,
  * maximum, minItems, maxItems, minLength, maxLength (in characters), maxProperties, default,
- * title, description, examples, readOnly, writeOnly, additionalProperties (false or a schema; false is the
- * default of ours) and the top-level $schema and $id. schema_check() refuses any other.
+ * title, description, examples, readOnly, writeOnly, additionalProperties (false or a schema;
+ * false is the default of ours) and the top-level $schema and $id. schema_check() refuses any
+ * other.
  *
  * Formats: ipv4, ipv4-prefix, ipv4-endpoint (a.b.c.d:port), node-id, dns-label, date-time. */
 #pragma once
@@ -26,6 +27,6 @@ int schema_validate(const json_t *schema, const json_t *value, struct error *err
  * the parent is present. */
 json_t *schema_fill(const json_t *schema, const json_t *value);
 
-/* Node ids, as orchestrators give them: "Agent.1". Letters, digits, dot, hyphen, underscore; starts
- * and ends with a letter or digit; at most 63 characters. */
+/* Node ids, as orchestrators give them: "Agent.1". Letters, digits, dot, hyphen, underscore;
+ * starts and ends with a letter or digit; at most 63 characters. */
 int node_id_is_valid(const char *id);

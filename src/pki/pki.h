@@ -68,14 +68,14 @@ int pki_make_csr_for(const char *key_pem, const char *common_name, char **ret_cs
  *     cnsmo1.<base64url of {"s":["host:port",...],"f":"<64 hex>","i":"<token id>","k":"<secret>"}>
  * The server stores only the SHA-256 of the secret. */
 struct join_token {
-    char **servers; /* NULL-terminated "host:port" */
+    char **servers;    /* NULL-terminated "host:port" */
     char *fingerprint; /* "sha256:..." */
     char *id;
     char *secret;
 };
 
 enum {
-    JOIN_TOKEN_MAX = 2048,    /* characters */
+    JOIN_TOKEN_MAX = 2048, /* characters */
     JOIN_TOKEN_SERVERS_MAX = 8,
 };
 
