@@ -10,8 +10,9 @@
  * The replica is the set of resources for this node with revision and digest; it is written to
  * disk (file_write_atomic) at each sync mark before it is applied, so an agent that restarts with
  * the server gone restores everything. A corrupt replica file is set aside as
- * `replica.json.corrupt`, and the agent asks for a snapshot (revision 0). When the disk is full
- * the new resources are applied all the same, and the error is reported. */
+ * `replica.json.corrupt`, and the agent asks for a snapshot (revision 0). Without a replica nothing
+ * on the host is touched until the first sync mark: an empty set isn't an order to tear down. When
+ * the disk is full the new resources are applied all the same, and the error is reported. */
 #pragma once
 
 #include <jansson.h>
@@ -41,6 +42,8 @@ const char *reconcile_digest(const struct reconcile *r, char hex[33]);
 void reconcile_begin_snapshot(struct reconcile *r);
 void reconcile_put(struct reconcile *r, const char *key, int64_t revision, json_t *body);
 void reconcile_delete(struct reconcile *r, const char *key, int64_t revision);
+/* Drops the changes that no sync mark has closed yet: the connection that brought them is gone. */
+void reconcile_abort(struct reconcile *r);
 /* Takes the changes over and wakes the loop. The digest must be the set's: -ESTALE if not (then
  * ask for a snapshot; nothing was taken over). */
 int reconcile_sync(struct reconcile *r, int64_t revision, const char *digest);
