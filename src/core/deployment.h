@@ -22,7 +22,7 @@
 struct deployment;
 
 /* Reads the store into memory and plans everything. `services` is NULL-terminated and lives on. */
-int deployment_open(struct store *store, const struct service *const *services,
+int deployment_open(uv_loop_t *loop, struct store *store, const struct service *const *services,
                     struct deployment **ret_deployment, struct error *error);
 void deployment_close(struct deployment *d);
 

@@ -40,11 +40,11 @@ struct service {
                  struct plan *plan);
 };
 
-/* All services built in, NULL-terminated. Made by src/services/meson.build. */
+/* All services built in, the core first, NULL-terminated. Made by src/services/meson.build. */
 extern const struct service *const SERVICES[];
 
 /* Kinds of the core itself: nodes, tokens, users, settings, events. NULL-terminated. */
 extern const struct kind *const CORE_KINDS[];
 
-/* The services' half of CORE: validates nodes and claims their addresses. */
+/* The core as a service: it brings CORE_KINDS, validates nodes and settings, claims addresses. */
 extern const struct service SERVICE_CORE;

@@ -1,0 +1,145 @@
+/* deployment-internal.h - the deployment's parts, for the files of core/ only. */
+#pragma once
+
+#include "core/deployment.h"
+#include "core/planner.h"
+
+enum {
+    EVENTS_MAX = 10000,   /* kept */
+    RECENT_MAX = 256,     /* transactions whose concerned nodes are remembered */
+    WRITE_TRIES_MAX = 16, /* a write that loses its race is built again so often */
+    KINDS_MAX = 64,
+};
+
+struct recent {
+    int64_t revision;
+    struct omap nodes; /* concerned nodes */
+};
+
+struct live {
+    int connected;
+    char *address;
+    int64_t last_seen_usec; /* 0: not since this server started */
+    int64_t acked;          /* revision applied */
+    json_t *errors;         /* [{"key","message"}] or NULL */
+    json_t *status;         /* as reported, or NULL */
+};
+
+struct waiter {
+    struct deployment *d;
+    int64_t revision;
+    struct omap pending; /* connected nodes that haven't acknowledged */
+    json_t *away;        /* names of concerned nodes that are away */
+    size_t concerned;
+    uv_timer_t timer;
+    applied_fn *done;
+    void *arg;
+    struct waiter *next;
+};
+
+/* The address of a deleted node, not to be given away before these nodes have let go of it. */
+struct quarantine {
+    int64_t revision; /* of the deletion */
+    struct omap nodes;
+};
+
+struct deployment {
+    uv_loop_t *loop;
+    struct store *store;
+    const struct service *const *services;
+    const struct kind *kinds[KINDS_MAX + 1];
+    struct omap schemas;    /* schema_text pointer as hex -> json_t */
+    struct omap fact_types; /* name -> struct fact_slot */
+    struct tree tree;
+    struct planner planner;
+    struct channels channels;
+    int64_t revision;
+    struct recent recent[RECENT_MAX];
+    size_t recent_at;
+    struct omap live; /* node -> struct live */
+    struct waiter *waiters;
+    struct deployment_listener *listeners;
+    struct omap quarantine; /* claim key -> struct quarantine */
+    uint32_t address_hint;  /* the address allocated last */
+    int64_t last_event;
+    size_t events;
+};
+
+struct fact_slot {
+    const struct service *service;
+    json_t *schema;
+};
+
+/* --- kinds.c */
+int kinds_register(struct deployment *d, struct error *error);
+void kinds_done(struct deployment *d);
+/* The slot of a fact's name ("vpn.self", "vpn.endpoint/Agent.2"), or NULL. */
+const struct fact_slot *kinds_fact(const struct deployment *d, const char *name);
+
+/* --- change.c: a transaction being put together */
+struct change {
+    struct deployment *d;
+    struct store_compare compares[STORE_OPS_MAX];
+    size_t compares_len;
+    struct store_op ops[STORE_OPS_MAX];
+    size_t ops_len;
+    int overflow;
+};
+struct change *change_new(struct deployment *d);
+void change_free(struct change *change);
+/* The key must be as it is in the tree now. */
+void change_expect(struct change *change, const char *key);
+/* Value NULL deletes. Copies. */
+void change_put(struct change *change, const char *key, const json_t *value);
+/* Adds an event, and drops the oldest where there are too many. */
+void change_event(struct change *change, const struct actor *actor, const char *reason,
+                  const char *subject, const char *message);
+/* Adds the changes of claims when `owner` (a key) goes from one value to another (NULL: none).
+ * 409 when one is somebody else's. `service` NULL asks every service. */
+int change_claims(struct change *change, const char *owner, const json_t *before,
+                  const json_t *after, struct error *error);
+/* Hands it to the store and frees it. -ENOSPC etc. come through `done`. */
+void change_commit(struct change *change, store_done_fn *done, void *arg);
+/* Words for a store's error. */
+int change_error(int rc, struct error *error);
+
+/* --- write.c */
+int write_check(struct deployment *d, const struct kind *kind, const char *id, const json_t *spec,
+                struct error *error);
+json_t *write_value(const json_t *spec, const json_t *sealed);
+
+/* --- node.c: what is particular to nodes */
+/* Gives the spec an address if it has none; a new reference, or NULL with the reason. */
+json_t *node_with_address(struct deployment *d, const char *id, const json_t *spec,
+                          struct error *error);
+/* Adds the deletion of what belongs to a node: facts and their claims. */
+void node_forget(struct change *change, const char *id);
+/* Deletes facts under the prefix whose nodes are gone: what one transaction couldn't hold, or a
+ * crash left behind. */
+void node_sweep(struct deployment *d, const char *prefix);
+
+/* --- quarantine.c */
+/* Follows the claims as they are stored. `concerned`: the nodes whose resources that transaction
+ * changed; NULL after a start, when every node tells anew what it has. */
+void quarantine_follow(struct deployment *d, const char *key, const json_t *value,
+                       int64_t revision, const struct omap *concerned);
+/* The node has applied `revision`, or is gone (INT64_MAX). */
+void quarantine_acked(struct deployment *d, const char *node, int64_t revision);
+void quarantine_done(struct deployment *d);
+
+/* --- preview.c */
+json_t *preview_deltas(struct deployment *d, const char *key, json_t *value);
+
+/* --- fleet.c */
+struct live *fleet_live(const struct deployment *d, const char *node);
+void fleet_done(struct deployment *d);
+void fleet_forget(struct deployment *d, const char *node);
+/* Nodes' channels follow their objects. Returns 1 if that changed anything. */
+int fleet_channels(struct deployment *d, const char *node, int64_t revision);
+/* "" or why the node hasn't applied the resource. */
+const char *fleet_problem(const struct deployment *d, const char *node, const char *key,
+                          int64_t revision);
+void fleet_check_waiters(struct deployment *d);
+/* The channels a node with this spec is on: NULL-terminated, the caller frees both levels. */
+char **fleet_channel_names(const char *node, const json_t *spec);
+void fleet_free_names(char **names);

@@ -1,0 +1,152 @@
+/* status.c - the computed status of objects: what people see beside what they asked for. */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/deployment-internal.h"
+#include "lib/clock.h"
+#include "lib/json.h"
+#include "lib/mem.h"
+
+enum {
+    PENDING_SHOWN_MAX = 20, /* nodes named in a status; the numbers count them all */
+};
+
+struct in_force {
+    struct deployment *d;
+    struct omap nodes;   /* concerned */
+    struct omap pending; /* node -> why, not owned */
+};
+
+static void look_at_resource(struct in_force *f, const char *channel_name, const char *key)
+{
+    const struct channel *channel = channels_get(&f->d->channels, channel_name);
+    const struct resource *resource = channel ? omap_get(&channel->resources, key) : NULL;
+
+    if (!resource) {
+        return;
+    }
+    omap_foreach (e, &channel->members) {
+        const char *problem = fleet_problem(f->d, e->key, key, resource->revision);
+        omap_put(&f->nodes, e->key, f);
+        if (*problem) {
+            omap_put(&f->pending, e->key, (void *)problem);
+        }
+    }
+}
+
+/* On how many of the nodes that it concerns an object is in force. */
+static json_t *in_force(struct deployment *d, const char *kind, const char *id)
+{
+    struct in_force f = {.d = d};
+    json_t *pending = json_array();
+
+    for (size_t i = 0; d->services[i]; i++) {
+        const struct unit *unit = planner_unit(&d->planner, d->services[i], kind, id);
+        if (unit) {
+            omap_foreach (e, &unit->resources) {
+                look_at_resource(&f, e->value, e->key);
+            }
+        }
+    }
+    omap_foreach (e, &f.pending) {
+        if (json_array_size(pending) < PENDING_SHOWN_MAX) {
+            json_array_append_new(pending,
+                                  json_pack("{s:s, s:s}", "node", e->key, "reason", e->value));
+        }
+    }
+    json_t *result = json_pack("{s:I, s:I, s:o}", "nodes", (json_int_t)f.nodes.len, "applied",
+                               (json_int_t)(f.nodes.len - f.pending.len), "pending", pending);
+    omap_clear(&f.nodes, NULL);
+    omap_clear(&f.pending, NULL);
+    return result;
+}
+
+/* One word for each service that the node should run, with why. */
+static json_t *service_states(const json_t *spec, const struct live *live)
+{
+    const json_t *reported = json_object_get(live ? live->status : NULL, "services");
+    json_t *result = json_object(), *name;
+    size_t i;
+
+    json_array_foreach (json_object_get(spec, "services"), i, name) {
+        const char *service = json_string_value(name);
+        json_t *state = json_object_get(reported, service);
+        if (!live || !live->connected) {
+            json_object_set_new(result, service,
+                                json_pack("{s:s, s:s}", "state", "unknown", "message",
+                                          "the agent is away; what it ran goes on running"));
+        } else if (state) {
+            json_object_set(result, service, state);
+        } else {
+            json_object_set_new(result, service,
+                                json_pack("{s:s, s:s}", "state", "starting", "message", ""));
+        }
+    }
+    return result;
+}
+
+static json_t *node_status(struct deployment *d, const char *id, const json_t *spec)
+{
+    const struct live *live = fleet_live(d, id);
+    _cleanup_free_ char *seen_key = xasprintf("fact/%s/core.seen", id);
+    const char *seen = json_get_string(tree_value(&d->tree, seen_key), "address", NULL);
+    const char *public = json_get_string(spec, "endpoint", "");
+    char time[CLOCK_TEXT_SIZE];
+    json_t *status = json_object();
+
+    json_object_set_new(status, "connected", json_boolean(live && live->connected));
+    json_object_set_new(status, "lastSeen",
+                        live && live->last_seen_usec
+                            ? json_string(clock_format(live->last_seen_usec, time))
+                            : json_null());
+    json_object_set_new(status, "address", json_string(json_get_string(spec, "address", "")));
+    json_object_set_new(status, "publicAddress",
+                        json_stringn(*public ? public
+                                     : seen  ? seen
+                                             : "",
+                                     strcspn(*public ? public
+                                             : seen  ? seen
+                                                     : "",
+                                             ":")));
+    json_object_set_new(
+        status, "agentVersion",
+        json_string(json_get_string(live ? live->status : NULL, "agentVersion", "")));
+    json_object_set_new(status, "appliedRevision", json_integer(live ? live->acked : 0));
+    json_object_set_new(status, "services", service_states(spec, live));
+    json_object_set_new(status, "errors",
+                        live && live->errors ? json_incref(live->errors) : json_array());
+    json_object_set_new(status, "inForce", in_force(d, "nodes", id));
+    return status;
+}
+
+static json_t *token_status(const json_t *object, const json_t *spec)
+{
+    json_int_t used = json_get_integer(json_object_get(object, "sealed"), "used", 0);
+    const char *state = used >= json_get_integer(spec, "uses", 1) ? "used" : "valid";
+    int64_t expires;
+
+    if (clock_parse(json_get_string(spec, "expires", ""), &expires) == 0 &&
+        expires <= clock_now_usec()) {
+        state = "expired";
+    }
+    return json_pack("{s:I, s:s}", "used", used, "state", state);
+}
+
+json_t *deployment_status(const struct deployment *d_const, const char *kind, const char *id)
+{
+    struct deployment *d = (struct deployment *)d_const;
+    _cleanup_free_ char *key = xasprintf("object/%s/%s", kind, id);
+    const json_t *object = tree_value(&d->tree, key);
+    const json_t *spec = json_object_get(object, "spec");
+
+    if (!spec || strcmp(kind, "users") == 0 || strcmp(kind, "events") == 0) {
+        return json_object();
+    }
+    if (strcmp(kind, "nodes") == 0) {
+        return node_status(d, id, spec);
+    }
+    if (strcmp(kind, "tokens") == 0) {
+        return token_status(object, spec);
+    }
+    return json_pack("{s:o}", "inForce", in_force(d, kind, id));
+}

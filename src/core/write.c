@@ -1,0 +1,345 @@
+/* write.c - one write of one object, from the request to the answer. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/deployment-internal.h"
+#include "lib/hash.h"
+#include "lib/json.h"
+#include "lib/mem.h"
+#include "model/schema.h"
+
+/* A write under way; it owns copies of everything, since a lost race builds it again. */
+struct writing {
+    struct deployment *d;
+    enum write_verb verb;
+    char *kind, *id;
+    json_t *spec, *sealed;
+    int64_t if_match;
+    char *actor_name, *actor_source;
+    enum role actor_role;
+    unsigned tries;
+    write_done_fn *done;
+    void *arg;
+};
+
+static void free_writing(struct writing *w)
+{
+    free(w->kind);
+    free(w->id);
+    json_decref(w->spec);
+    json_decref(w->sealed);
+    free(w->actor_name);
+    free(w->actor_source);
+    free(w);
+}
+
+static void fail(struct writing *w, int rc, const struct error *error)
+{
+    w->done(w->arg, rc, NULL, error);
+    free_writing(w);
+}
+
+json_t *write_value(const json_t *spec, const json_t *sealed)
+{
+    json_t *value = json_object();
+
+    json_object_set(value, "spec", (json_t *)spec);
+    if (sealed) {
+        json_object_set(value, "sealed", (json_t *)sealed);
+    }
+    return value;
+}
+
+static int plans_kind(const struct service *service, const char *kind)
+{
+    for (size_t i = 0; service->plans && service->plans[i]; i++) {
+        if (strcmp(service->plans[i], kind) == 0) {
+            return 1;
+        }
+    }
+    for (size_t i = 0; service->kinds && service->kinds[i]; i++) {
+        if (strcmp(service->kinds[i]->name, kind) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int write_check(struct deployment *d, const struct kind *kind, const char *id, const json_t *spec,
+                struct error *error)
+{
+    struct view view = {.tree = &d->tree};
+
+    for (size_t i = 0; d->services[i]; i++) {
+        const struct service *service = d->services[i];
+        if (service->validate && plans_kind(service, kind->name)) {
+            int rc = service->validate(kind->name, id, spec, &view, error);
+            if (rc < 0) {
+                error_prefix(error, "/spec");
+                return rc;
+            }
+        }
+    }
+    return 0;
+}
+
+static int check_id(const struct kind *kind, const char *id, struct error *error)
+{
+    if (kind->ids == KIND_ID_SINGLETON) {
+        return error_set(error, 404, NULL, "there is no %s \"%s\"", kind->name, id);
+    }
+    if (!node_id_is_valid(id)) {
+        return error_set(
+            error, 400, "/id",
+            "\"id\" must be letters, digits, dots, hyphens and underscores, begin and "
+            "end with a letter or digit, and have at most 63 characters");
+    }
+    return 0;
+}
+
+/* Draws or counts an id where the caller gave none. */
+static int make_id(struct writing *w, const struct kind *kind, struct change *change,
+                   struct error *error)
+{
+    if (kind->ids == KIND_ID_RANDOM) {
+        uint8_t bytes[8];
+        char hex[17];
+        random_bytes(bytes, sizeof bytes);
+        hex_encode(bytes, sizeof bytes, hex);
+        w->id = xstrdup(hex);
+        return 0;
+    }
+    if (kind->ids == KIND_ID_COUNTED) {
+        _cleanup_free_ char *key = xasprintf("counter/%s", kind->name);
+        json_int_t last = json_get_integer(tree_value(&w->d->tree, key), "last", 0);
+        json_t *value = json_pack("{s:I}", "last", last + 1);
+        change_expect(change, key);
+        change_put(change, key, value);
+        json_decref(value);
+        w->id = xasprintf("%" PRId64, (int64_t)last + 1);
+        return 0;
+    }
+    return error_set(error, 400, "/id", "\"id\" is required");
+}
+
+/* The spec that the object is to have: a new reference. */
+static int new_spec(struct writing *w, const struct kind *kind, const json_t *before,
+                    json_t **ret_spec, struct error *error)
+{
+    const json_t *schema = deployment_schema(w->d, kind);
+    json_t *wanted = w->verb == WRITE_PATCH
+                         ? json_merge_patch(json_object_get(before, "spec"), w->spec)
+                         : json_incref(w->spec);
+    int rc = wanted ? schema_validate(schema, wanted, error)
+                    : error_set(error, 400, NULL, "\"spec\" is required");
+    if (rc < 0) {
+        error_prefix(error, "/spec");
+        json_decref(wanted);
+        return rc;
+    }
+    json_t *filled = schema_fill(schema, wanted);
+    json_decref(wanted);
+    if (strcmp(kind->name, "nodes") == 0) {
+        json_t *addressed = node_with_address(w->d, w->id, filled, error);
+        json_decref(filled);
+        if (!addressed) {
+            return -EINVAL;
+        }
+        filled = addressed;
+    }
+    rc = write_check(w->d, kind, w->id, filled, error);
+    if (rc < 0) {
+        json_decref(filled);
+        return rc;
+    }
+    *ret_spec = filled;
+    return 0;
+}
+
+static const char *reason_word(enum write_verb verb)
+{
+    return verb == WRITE_CREATE ? "created" : verb == WRITE_DELETE ? "deleted" : "changed";
+}
+
+static int check_present(struct writing *w, const struct tree_entry *entry, struct error *error)
+{
+    if (w->verb == WRITE_CREATE) {
+        return entry ? error_set(error, 409, "/id", "%s \"%s\" exists", w->kind, w->id) : 0;
+    }
+    if (!entry) {
+        return error_set(error, 404, NULL, "there is no %s \"%s\"", w->kind, w->id);
+    }
+    if (w->if_match != 0 && w->if_match != entry->revision) {
+        return error_set(error, 412, NULL, "%s \"%s\" is at revision %" PRId64 ", not %" PRId64,
+                         w->kind, w->id, entry->revision, w->if_match);
+    }
+    return 0;
+}
+
+/* Builds the transaction and the new value (NULL: delete); both are the caller's. */
+static int build(struct writing *w, struct change *change, char **ret_key, json_t **ret_value,
+                 struct error *error)
+{
+    const struct kind *kind = deployment_kind(w->d, w->kind, w->id);
+    json_t *spec = NULL, *value = NULL;
+    int rc;
+
+    if (!kind) {
+        return error_set(error, 404, NULL, "there is no %s \"%s\"", w->kind, w->id ? w->id : "");
+    }
+    if (w->verb == WRITE_CREATE) {
+        rc = w->id ? check_id(kind, w->id, error) : make_id(w, kind, change, error);
+        if (rc < 0) {
+            return rc;
+        }
+    } else if (w->verb == WRITE_DELETE && kind->ids == KIND_ID_SINGLETON) {
+        return error_set(error, 409, NULL, "settings can't be deleted, only changed");
+    }
+    _cleanup_free_ char *key = xasprintf("object/%s/%s", w->kind, w->id);
+    const struct tree_entry *entry = tree_get(&w->d->tree, key);
+    const json_t *before = entry ? entry->value : NULL;
+    rc = check_present(w, entry, error);
+    if (rc == 0 && w->verb != WRITE_DELETE) {
+        rc = new_spec(w, kind, before, &spec, error);
+    }
+    if (rc == 0) {
+        rc = change_claims(change, key, json_object_get(before, "spec"), spec, error);
+        if (rc < 0) {
+            error_prefix(error, "/spec");
+        }
+    }
+    if (rc == 0) {
+        value = spec ? write_value(spec, w->sealed ? w->sealed : json_object_get(before, "sealed"))
+                     : NULL;
+        change_expect(change, key);
+        change_put(change, key, value);
+        *ret_key = TAKE(key);
+        *ret_value = value;
+    }
+    json_decref(spec);
+    return rc;
+}
+
+static void attempt(struct writing *w);
+
+static void on_committed(void *arg, int rc, int64_t revision)
+{
+    struct writing *w = arg;
+    struct error error;
+
+    if (rc == -ECANCELED && ++w->tries < WRITE_TRIES_MAX) {
+        attempt(w);
+        return;
+    }
+    if (rc < 0) {
+        change_error(rc, &error);
+        fail(w, rc, &error);
+        return;
+    }
+    if (w->verb == WRITE_DELETE && strcmp(w->kind, "nodes") == 0) {
+        _cleanup_free_ char *facts = xasprintf("fact/%s/", w->id);
+        fleet_forget(w->d, w->id);
+        node_sweep(w->d, facts);
+    }
+    struct write_result result = {.id = w->id, .revision = revision};
+    w->done(w->arg, 0, &result, NULL);
+    free_writing(w);
+}
+
+static void add_event(struct writing *w, struct change *change, const json_t *value)
+{
+    struct actor actor = {.name = w->actor_name, .source = w->actor_source, .role = w->actor_role};
+    _cleanup_free_ char *subject = xasprintf("%s/%s", w->kind, w->id);
+    _cleanup_free_ char *message =
+        xasprintf("%s %s %s", w->actor_name, reason_word(w->verb), subject);
+
+    change_event(change, &actor, reason_word(w->verb), subject, message);
+}
+
+static void attempt(struct writing *w)
+{
+    struct change *change = change_new(w->d);
+    struct error error = {0};
+    json_t *value = NULL;
+    _cleanup_free_ char *key = NULL;
+    int rc = build(w, change, &key, &value, &error);
+
+    if (rc < 0) {
+        change_free(change);
+        fail(w, rc, &error);
+        return;
+    }
+    add_event(w, change, value);
+    if (w->verb == WRITE_DELETE && strcmp(w->kind, "nodes") == 0) {
+        node_forget(change, w->id);
+    }
+    json_decref(value);
+    change_commit(change, on_committed, w);
+}
+
+static void dry_run(struct writing *w)
+{
+    struct change *change = change_new(w->d);
+    struct error error = {0};
+    json_t *value = NULL;
+    _cleanup_free_ char *key = NULL;
+    int rc = build(w, change, &key, &value, &error);
+
+    change_free(change);
+    if (rc < 0) {
+        fail(w, rc, &error);
+        return;
+    }
+    json_t *deltas = preview_deltas(w->d, key, value);
+    struct write_result result = {.id = w->id, .revision = w->d->revision, .deltas = deltas};
+    w->done(w->arg, 0, &result, NULL);
+    json_decref(deltas);
+    json_decref(value);
+    free_writing(w);
+}
+
+void deployment_write(struct deployment *d, const struct actor *actor, const struct write *write,
+                      write_done_fn *done, void *arg)
+{
+    struct writing *w = xnew(struct writing);
+
+    *w = (struct writing){
+        .d = d,
+        .verb = write->verb,
+        .kind = xstrdup(write->kind),
+        .id = write->id ? xstrdup(write->id) : NULL,
+        .spec = json_deep_copy(write->spec),
+        .sealed = json_deep_copy(write->sealed),
+        .if_match = write->if_match,
+        .actor_name = xstrdup(actor->name),
+        .actor_source = xstrdup(actor->source),
+        .actor_role = actor->role,
+        .done = done,
+        .arg = arg,
+    };
+    if (write->dry_run) {
+        dry_run(w);
+    } else {
+        attempt(w);
+    }
+}
+
+void deployment_put_private(struct deployment *d, const char *key, const json_t *value,
+                            store_done_fn *done, void *arg)
+{
+    struct change *change = change_new(d);
+
+    change_put(change, key, value);
+    change_commit(change, done, arg);
+}
+
+void deployment_event(struct deployment *d, const struct actor *actor, const char *reason,
+                      const char *subject, const char *message)
+{
+    struct change *change = change_new(d);
+
+    change_event(change, actor, reason, subject, message);
+    change_commit(change, NULL, NULL);
+}

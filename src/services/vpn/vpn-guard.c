@@ -1,0 +1,247 @@
+/* The guard: one nftables table that keeps the overlay inside the tunnel.
+ *
+ *     arriving   overlay addresses on another device than the tunnel (and lo)       dropped
+ *     forwarded  through the tunnel, but not from overlay to overlay                dropped
+ *     leaving    to the overlay through another device                              dropped
+ *                TCP's MSS is clamped to the route; no ICMP redirects (a hub sends packets back
+ *                out of the device they came from, which is how it is meant)
+ *
+ * The document has the form in which nft lists it, so that it can be compared. Should another
+ * version of nft list something differently, what it lists right after our transaction is taken
+ * for the same. */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/json.h"
+#include "lib/mem.h"
+#include "services/vpn/vpn-driver.h"
+
+enum {
+    LISTING_SIZE_MAX = 1 << 20,
+};
+
+static json_t *match(const char *op, json_t *left, json_t *right)
+{
+    return json_pack("{s:{s:s, s:o, s:o}}", "match", "op", op, "left", left, "right", right);
+}
+
+static json_t *match_meta(const char *op, const char *key, const char *value)
+{
+    return match(op, json_pack("{s:{s:s}}", "meta", "key", key), json_string(value));
+}
+
+static json_t *match_overlay(const char *op, const char *field, struct ip4_prefix range)
+{
+    char address[IP4_TEXT_SIZE];
+
+    return match(
+        op, json_pack("{s:{s:s, s:s}}", "payload", "protocol", "ip", "field", field),
+        json_pack("{s:{s:s, s:i}}", "prefix", "addr", ip4_format(range.address, address), "len",
+                  range.len));
+}
+
+static json_t *drop(void)
+{
+    return json_pack("{s:n}", "drop");
+}
+
+static void add_chain(json_t *list, const char *name, const char *hook, int priority)
+{
+    json_array_append_new(
+        list, json_pack("{s:{s:s, s:s, s:s, s:s, s:s, s:i, s:s}}", "chain", "family", "inet",
+                        "table", VPN_TABLE, "name", name, "type", "filter", "hook", hook, "prio",
+                        priority, "policy", "accept"));
+}
+
+/* Takes the reference `expr`. */
+static void add_rule(json_t *list, const char *chain, json_t *expr)
+{
+    json_array_append_new(list, json_pack("{s:{s:s, s:s, s:s, s:o}}", "rule", "family", "inet",
+                                          "table", VPN_TABLE, "chain", chain, "expr", expr));
+}
+
+static void add_arriving(json_t *list, const char *field, struct ip4_prefix range)
+{
+    add_rule(list, "arriving",
+             json_pack("[o,o,o,o]", match_meta("!=", "iifname", "lo"),
+                       match_meta("!=", "iifname", VPN_DEVICE), match_overlay("==", field, range),
+                       drop()));
+}
+
+static void add_forwarded(json_t *list, const char *device, const char *field,
+                          struct ip4_prefix range)
+{
+    add_rule(list, "forwarded",
+             json_pack("[o,o,o]", match_meta("==", device, VPN_DEVICE),
+                       match_overlay("!=", field, range), drop()));
+}
+
+static void add_leaving(json_t *list, struct ip4_prefix range)
+{
+    json_t *flags = json_pack("{s:[{s:{s:s, s:s}}, [s,s]]}", "&", "payload", "protocol", "tcp",
+                              "field", "flags", "syn", "rst");
+    json_t *clamp = json_pack("{s:{s:{s:{s:s, s:s}}, s:{s:{s:s}}}}", "mangle", "key", "tcp option",
+                              "name", "maxseg", "field", "size", "value", "rt", "key", "mtu");
+    json_t *icmp = json_pack("{s:{s:s, s:s}}", "payload", "protocol", "icmp", "field", "type");
+
+    add_rule(list, "leaving",
+             json_pack("[o,o,o,o]", match_meta("!=", "oifname", "lo"),
+                       match_meta("!=", "oifname", VPN_DEVICE),
+                       match_overlay("==", "daddr", range), drop()));
+    add_rule(list, "leaving",
+             json_pack("[o,o,o]", match_meta("==", "oifname", VPN_DEVICE),
+                       match("==", icmp, json_string("redirect")), drop()));
+    add_rule(list, "leaving",
+             json_pack("[o,o,o]", match_meta("==", "oifname", VPN_DEVICE),
+                       match("==", flags, json_string("syn")), clamp));
+}
+
+/* The table as nft lists it, without handles. */
+static json_t *document(struct ip4_prefix range)
+{
+    json_t *list = json_pack("[{s:{s:s, s:s}}]", "table", "family", "inet", "name", VPN_TABLE);
+
+    add_chain(list, "arriving", "prerouting", -300);
+    add_chain(list, "forwarded", "forward", 0);
+    add_chain(list, "leaving", "postrouting", -150);
+    add_arriving(list, "saddr", range);
+    add_arriving(list, "daddr", range);
+    add_rule(list, "forwarded",
+             json_pack("[o,o,o]", match_meta("==", "iifname", VPN_DEVICE),
+                       match_meta("==", "nfproto", "ipv6"), drop()));
+    add_rule(list, "forwarded",
+             json_pack("[o,o,o]", match_meta("==", "oifname", VPN_DEVICE),
+                       match_meta("==", "nfproto", "ipv6"), drop()));
+    add_forwarded(list, "iifname", "saddr", range);
+    add_forwarded(list, "iifname", "daddr", range);
+    add_forwarded(list, "oifname", "saddr", range);
+    add_forwarded(list, "oifname", "daddr", range);
+    add_leaving(list, range);
+    return list;
+}
+
+/* Leaves out what nft adds: metainfo and handles. */
+static json_t *strip(const json_t *listing)
+{
+    json_t *list = json_array(), *item, *value;
+    const char *kind;
+    size_t i;
+
+    json_array_foreach (json_object_get(listing, "nftables"), i, item) {
+        json_object_foreach (item, kind, value) {
+            if (strcmp(kind, "metainfo") != 0) {
+                json_t *copy = json_deep_copy(value);
+                json_object_del(copy, "handle");
+                json_array_append_new(list, json_pack("{s:o}", kind, copy));
+            }
+        }
+    }
+    return list;
+}
+
+/* NULL in *ret_listed if there is no such table. */
+static int list_table(json_t **ret_listed, struct error *error)
+{
+    const char *const argv[] = {"nft", "-j", "list", "table", "inet", VPN_TABLE, NULL};
+    _cleanup_buf_ struct buf out = BUF_INIT(LISTING_SIZE_MAX), err = BUF_INIT(4096);
+    struct spawn spawn = {.argv = argv, .out = &out, .err = &err};
+    json_t *listing;
+
+    int rc = spawn_run(&spawn);
+    if (rc == 1 && err.data && strstr(err.data, "No such file or directory")) {
+        *ret_listed = NULL;
+        return 0;
+    }
+    if (rc != 0) {
+        return vpn_run(argv, NULL, NULL, error); /* for its words */
+    }
+    rc = json_parse(out.data ? out.data : "", out.size, &listing, error);
+    if (rc == 0) {
+        *ret_listed = strip(listing);
+        json_decref(listing);
+    }
+    return rc;
+}
+
+int vpn_guard_observe(struct vpn *v, struct error *error)
+{
+    json_t *listed;
+
+    if (!v->guard.dirty) {
+        return 0;
+    }
+    int rc = list_table(&listed, error);
+    if (rc < 0) {
+        return rc;
+    }
+    json_decref(v->guard.listed);
+    v->guard.listed = listed;
+    v->guard.present = listed != NULL;
+    v->guard.dirty = 0;
+    return 0;
+}
+
+int vpn_guard_matches(const struct vpn *v)
+{
+    json_t *wanted = document(v->self.range);
+    int same = v->guard.listed && (json_equal(v->guard.listed, wanted) ||
+                                   (json_equal(v->guard.wanted, wanted) &&
+                                    json_equal(v->guard.listed, v->guard.accepted)));
+
+    json_decref(wanted);
+    return same;
+}
+
+static int run_transaction(json_t *commands, struct error *error)
+{
+    const char *const argv[] = {"nft", "-j", "-f", "-", NULL};
+    json_t *root = json_pack("{s:o}", "nftables", commands);
+    _cleanup_free_ char *text = json_canonical(root);
+
+    json_decref(root);
+    return vpn_run(argv, text, NULL, error);
+}
+
+/* Adding the table first makes that deleting it never fails. */
+static json_t *replacement(void)
+{
+    return json_pack("[{s:{s:{s:s, s:s}}}, {s:{s:{s:s, s:s}}}]", "add", "table", "family", "inet",
+                     "name", VPN_TABLE, "delete", "table", "family", "inet", "name", VPN_TABLE);
+}
+
+int vpn_guard_apply(struct vpn *v, struct error *error)
+{
+    json_t *wanted = document(v->self.range), *commands = replacement(), *item;
+    size_t i;
+
+    json_array_foreach (wanted, i, item) {
+        json_array_append_new(commands, json_pack("{s:O}", "add", item));
+    }
+    int rc = run_transaction(commands, error);
+    v->guard.dirty = 1;
+    if (rc == 0) {
+        rc = vpn_guard_observe(v, error);
+    }
+    if (rc == 0) {
+        json_decref(v->guard.wanted);
+        json_decref(v->guard.accepted);
+        v->guard.wanted = json_incref(wanted);
+        v->guard.accepted = json_incref(v->guard.listed);
+    }
+    json_decref(wanted);
+    return rc;
+}
+
+int vpn_guard_remove(struct vpn *v, struct error *error)
+{
+    v->guard.dirty = 1;
+    return run_transaction(replacement(), error);
+}
+
+void vpn_guard_done(struct vpn *v)
+{
+    json_decref(v->guard.listed);
+    json_decref(v->guard.wanted);
+    json_decref(v->guard.accepted);
+    v->guard = (struct vpn_guard){0};
+}

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# demo.sh [--detach|--down] - a server and three agents in two clouds, one of them behind NAT, and
+# what to try with them. Stays until Ctrl-C, then leaves nothing behind.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+stay=yes
+case "${1:-}" in
+--down) exec ./dev lab down ;;
+--detach) stay=no ;;
+"") ;;
+*)
+    echo "demo: knows --detach and --down, not '$1'" >&2
+    exit 1
+    ;;
+esac
+
+tools/deps.sh
+echo "demo: building"
+./dev build --release
+echo "demo: starting a server and three agents"
+[ $stay = no ] || trap './dev lab down' EXIT
+trap 'exit 130' INT TERM
+./dev lab up --nodes 3 --clouds 2 --nat 1
+
+set -a
+# shellcheck source=/dev/null
+. .lab/env
+set +a
+overlay=$(./dev lab exec Agent.2 ip -4 -o addr show dev cnsmo0 | awk '{print $4}' | cut -d/ -f1)
+cat <<TEXT
+
+API       $CNSMO_URL/api/v2   documentation: $CNSMO_URL/docs
+User      $CNSMO_USER
+Password  $CNSMO_PASSWORD
+
+Try, as root, in this folder:
+  ./dev lab exec Agent.1 ping -c 3 $overlay        # Agent.2, behind a NAT, through the overlay
+  ./dev lab exec Agent.1 wg show                   # the encrypted tunnel
+  ./dev lab exec Agent.1 cnsmo-agent status        # what the agent says
+  set -a; . .lab/env; set +a                       # then the command line works here too:
+  build/src/cli/cnsmo status
+  build/src/cli/cnsmo node list
+  curl --cacert \$CNSMO_CA \$CNSMO_URL/healthz
+  ./dev lab exec Server pkill cnsmod               # the server is gone: the overlay goes on
+TEXT
+
+if [ $stay = no ]; then
+    echo "  ./dev demo --down                                # end it"
+    exit 0
+fi
+echo
+echo "Ctrl-C ends it."
+sleep infinity &
+trap 'kill %1; exit 0' INT TERM
+wait
