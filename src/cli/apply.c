@@ -1,0 +1,340 @@
+/* apply.c - the whole deployment as one document: export, and apply.
+ *
+ *     {"apiVersion":"v2","objects":[{"kind":"nodes","id":"Agent.1","spec":{...}}, ...]}
+ *
+ * Objects stand in the order of KINDS and by id within a kind, so that two exports of the same
+ * deployment are the same bytes, and what others depend on comes first. Kinds with random ids
+ * (join tokens, API tokens) are left out: their secret can't be exported. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "lib/buf.h"
+#include "lib/file.h"
+#include "lib/json.h"
+#include "lib/mem.h"
+
+enum {
+    DOCUMENT_MAX = 64 << 20,
+};
+
+static int is_exported(const struct kind *kind)
+{
+    return kind->ids != KIND_ID_RANDOM && kind->write_role != ROLE_NOBODY;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    const json_t *const *x = a, *const *y = b;
+    return strcmp(json_get_string(*x, "id", ""), json_get_string(*y, "id", ""));
+}
+
+/* A new array with the same objects, by id. */
+static json_t *sorted(const json_t *items)
+{
+    size_t len = json_array_size(items);
+    _cleanup_free_ json_t **order = xcalloc(len + 1, sizeof *order);
+    json_t *result = json_array();
+
+    for (size_t i = 0; i < len; i++) {
+        order[i] = json_array_get(items, i);
+    }
+    qsort(order, len, sizeof *order, compare_ids);
+    for (size_t i = 0; i < len; i++) {
+        json_array_append(result, order[i]);
+    }
+    return result;
+}
+
+/* --- export -------------------------------------------------------------------------------------
+ */
+
+static enum exit_code export_kind(struct cli *cli, const struct kind *kind, json_t *objects)
+{
+    json_t *items = NULL, *item;
+    size_t i;
+    enum exit_code code = cli_list(cli, kind->name, "", &items);
+
+    if (code != CLI_OK) {
+        return code;
+    }
+    json_t *order = sorted(items);
+    json_array_foreach (order, i, item) {
+        json_array_append_new(objects, json_pack("{s:s, s:O, s:O}", "kind", kind->name, "id",
+                                                 json_object_get(item, "id"), "spec",
+                                                 json_object_get(item, "spec")));
+    }
+    json_decref(order);
+    json_decref(items);
+    return CLI_OK;
+}
+
+/* Several singletons share a name and are listed together: once is enough. */
+static int came_before(const struct cli *cli, size_t end)
+{
+    for (size_t i = 0; i < end; i++) {
+        if (strcmp(cli->kinds[i]->name, cli->kinds[end]->name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int run_export(struct cli *cli)
+{
+    json_t *objects = json_array();
+    json_t *document = json_pack("{s:s, s:o}", "apiVersion", "v2", "objects", objects);
+    enum exit_code code = CLI_OK;
+
+    for (size_t i = 0; cli->kinds[i] && code == CLI_OK; i++) {
+        if (is_exported(cli->kinds[i]) && !came_before(cli, i)) {
+            code = export_kind(cli, cli->kinds[i], objects);
+        }
+    }
+    if (code == CLI_OK) {
+        json_dumpf(document, stdout, JSON_INDENT(2));
+        fputc('\n', stdout);
+    }
+    json_decref(document);
+    return code;
+}
+
+/* --- apply: the document
+ * -------------------------------------------------------------------------- */
+
+static int kind_rank(const struct cli *cli, const char *name)
+{
+    for (int i = 0; cli->kinds[i]; i++) {
+        if (strcmp(cli->kinds[i]->name, name) == 0 && is_exported(cli->kinds[i])) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static enum exit_code check_object(const struct cli *cli, const json_t *object, size_t i)
+{
+    const char *kind = json_get_string(object, "kind", NULL);
+    const char *id = json_get_string(object, "id", NULL);
+
+    if (!kind || kind_rank(cli, kind) < 0) {
+        return cli_say(CLI_USAGE,
+                       "\"kind\" must be one that can be applied, not \"%s\" "
+                       "(/objects/%zu/kind)",
+                       kind ? kind : "", i);
+    }
+    if (!id || !id[0]) {
+        return cli_say(CLI_USAGE, "\"id\" must be a text (/objects/%zu/id)", i);
+    }
+    if (!json_is_object(json_object_get(object, "spec"))) {
+        return cli_say(CLI_USAGE, "\"spec\" must be an object (/objects/%zu/spec)", i);
+    }
+    return CLI_OK;
+}
+
+/* All of it is checked before anything is sent. */
+static enum exit_code check_document(const struct cli *cli, const json_t *document)
+{
+    const json_t *objects = json_object_get(document, "objects");
+    const char *version = json_get_string(document, "apiVersion", "");
+    size_t i;
+    json_t *object;
+
+    if (strcmp(version, "v2") != 0) {
+        return cli_say(CLI_USAGE, "\"apiVersion\" must be \"v2\", not \"%s\" (/apiVersion)",
+                       version);
+    }
+    if (!json_is_array(objects)) {
+        return cli_say(CLI_USAGE, "\"objects\" must be an array (/objects)");
+    }
+    json_array_foreach ((json_t *)objects, i, object) {
+        enum exit_code code = check_object(cli, object, i);
+        if (code != CLI_OK) {
+            return code;
+        }
+    }
+    return CLI_OK;
+}
+
+static enum exit_code read_document(const struct cli *cli, json_t **ret_document)
+{
+    _cleanup_buf_ struct buf text = BUF_INIT(DOCUMENT_MAX);
+    const char *path = args_value(&cli->args, "file", NULL);
+    struct error error = {0};
+
+    if (!path) {
+        return cli_say(CLI_USAGE,
+                       "what shall be applied? cnsmo apply -f FILE (- for standard input)");
+    }
+    int rc = file_read(strcmp(path, "-") == 0 ? "/dev/stdin" : path, &text);
+    if (rc < 0) {
+        return cli_say(CLI_USAGE, "cannot read %s: %s", path, strerror(-rc));
+    }
+    if (json_parse(text.data, text.size, ret_document, &error) < 0) {
+        return cli_say(CLI_USAGE, "%s: %s", path, error.detail);
+    }
+    return CLI_OK;
+}
+
+/* --- apply: object by object
+ * ---------------------------------------------------------------------- */
+
+struct apply {
+    const struct write_options *options;
+    json_t *deltas; /* of a dry run, all objects' */
+    json_t *report; /* [{"kind","id","result"}] */
+};
+
+static void report(struct cli *cli, struct apply *apply, const json_t *object, const char *result)
+{
+    json_array_append_new(apply->report,
+                          json_pack("{s:O, s:O, s:s}", "kind", json_object_get(object, "kind"),
+                                    "id", json_object_get(object, "id"), "result", result));
+    if (cli->output == OUTPUT_TABLE && !apply->options->dry_run) {
+        printf("%s ", result);
+        print_text(stdout, json_get_string(object, "kind", ""));
+        putchar('/');
+        print_text(stdout, json_get_string(object, "id", ""));
+        putchar('\n');
+    }
+}
+
+static enum exit_code send_object(struct cli *cli, struct apply *apply, const json_t *object,
+                                  int exists)
+{
+    const char *kind = json_get_string(object, "kind", ""),
+               *id = json_get_string(object, "id", "");
+    _cleanup_free_ char *path = object_path(kind, exists ? id : NULL);
+    _cleanup_free_ char *target = xasprintf("%s%s", path, apply->options->query);
+    json_t *body = json_pack("{s:O}", "spec", json_object_get(object, "spec"));
+    struct response response;
+
+    if (!exists) {
+        json_object_set_new(body, "id", json_string(id));
+    }
+    enum exit_code code = cli_call(cli, exists ? "PATCH" : "POST", target, body,
+                                   apply->options->wait_sec, &response);
+    json_decref(body);
+    if (code == CLI_OK) {
+        json_array_extend(apply->deltas, json_object_get(response.body, "deltas"));
+        report(cli, apply, object, exists ? "changed" : "created");
+        code = cli_waited(&response);
+    } else {
+        cli_say(code, "%s/%s was not applied", kind, id);
+        report(cli, apply, object, "failed");
+    }
+    response_done(&response);
+    return code;
+}
+
+/* What is there of the object: CLI_OK and its spec, or NULL if there is no such object. */
+static enum exit_code fetch_spec(struct cli *cli, const json_t *object, json_t **ret_spec)
+{
+    _cleanup_free_ char *path =
+        object_path(json_get_string(object, "kind", ""), json_get_string(object, "id", ""));
+    struct response response = {0};
+    struct error error = {0};
+    enum exit_code code = cli_connect(cli);
+
+    if (code != CLI_OK) {
+        return code;
+    }
+    code = client_call(cli->client, "GET", path, NULL, 0, &response, &error);
+    if (response.status == 404) {
+        code = CLI_OK;
+    } else if (code != CLI_OK) {
+        cli_fail(cli, code, &error);
+    } else {
+        *ret_spec = json_incref(json_object_get(response.body, "spec"));
+    }
+    response_done(&response);
+    return code;
+}
+
+static enum exit_code apply_object(struct cli *cli, struct apply *apply, const json_t *object)
+{
+    json_t *present = NULL;
+    enum exit_code code = fetch_spec(cli, object, &present);
+
+    if (code != CLI_OK) {
+        report(cli, apply, object, "failed");
+        return code;
+    }
+    json_t *merged = json_merge_patch(present, json_object_get(object, "spec"));
+    if (present && json_equal(merged, present)) {
+        report(cli, apply, object, "unchanged");
+    } else {
+        code = send_object(cli, apply, object, present != NULL);
+    }
+    json_decref(merged);
+    json_decref(present);
+    return code;
+}
+
+/* The objects of one kind. One that fails doesn't keep the others; the first failure counts. */
+static enum exit_code apply_kind(struct cli *cli, struct apply *apply, const json_t *objects,
+                                 int rank)
+{
+    enum exit_code first = CLI_OK;
+    size_t i;
+    json_t *object;
+
+    json_array_foreach ((json_t *)objects, i, object) {
+        if (kind_rank(cli, json_get_string(object, "kind", "")) != rank) {
+            continue;
+        }
+        enum exit_code code = apply_object(cli, apply, object);
+        first = first == CLI_OK ? code : first;
+        if (code == CLI_UNREACHABLE || code == CLI_FORBIDDEN) {
+            return code; /* nothing else would arrive either */
+        }
+    }
+    return first;
+}
+
+/* Settings come first: what they say, addresses for one, other objects are checked against. */
+static enum exit_code apply_all(struct cli *cli, struct apply *apply, const json_t *objects)
+{
+    enum exit_code first = CLI_OK;
+    json_t *order = sorted(objects);
+
+    for (int pass = 0; pass < 2; pass++) {
+        for (int rank = 0; cli->kinds[rank]; rank++) {
+            if ((cli->kinds[rank]->ids == KIND_ID_SINGLETON) != (pass == 0) ||
+                first == CLI_UNREACHABLE || first == CLI_FORBIDDEN) {
+                continue;
+            }
+            enum exit_code code = apply_kind(cli, apply, order, rank);
+            first = first == CLI_OK || code == CLI_UNREACHABLE ? code : first;
+        }
+    }
+    json_decref(order);
+    return first;
+}
+
+int run_apply(struct cli *cli)
+{
+    struct write_options options;
+    json_t *document = NULL;
+    enum exit_code code = write_options(cli, &options);
+
+    if (code == CLI_OK) {
+        code = read_document(cli, &document);
+    }
+    if (code == CLI_OK) {
+        code = check_document(cli, document);
+    }
+    if (code == CLI_OK) {
+        struct apply apply = {&options, json_array(), json_array()};
+        code = apply_all(cli, &apply, json_object_get(document, "objects"));
+        if (options.dry_run) {
+            print_deltas(cli, apply.deltas);
+        } else if (cli->output != OUTPUT_TABLE) {
+            print_json(cli, apply.report);
+        }
+        json_decref(apply.deltas);
+        json_decref(apply.report);
+    }
+    json_decref(document);
+    return code;
+}

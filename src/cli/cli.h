@@ -1,0 +1,124 @@
+/* cli.h - what the commands of cnsmo share: the state of one run, asking the server, printing.
+ *
+ * A command is a function that gets the parsed command line, asks, prints and returns an exit
+ * code. Results go to standard output, everything said to a person goes to standard error. Texts
+ * that come from the server are printed without control characters. */
+#pragma once
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "cli/args.h"
+#include "cli/client.h"
+#include "cli/command.h"
+#include "cli/config.h"
+#include "cli/exit.h"
+
+enum output {
+    OUTPUT_TABLE,
+    OUTPUT_JSON,  /* one document, indented */
+    OUTPUT_JSONL, /* one line for each object */
+};
+
+struct cli {
+    const struct kind *const *kinds; /* NULL-terminated */
+    const struct commands *commands;
+    struct args args;
+    struct config config;
+    enum output output;
+    int color;
+    struct client *client; /* NULL until first needed: cli_call() */
+};
+
+/* --- asking (cli.c) ---------------------------------------------------------------------------
+ */
+
+/* client_call() that says on standard error what went wrong. */
+enum exit_code cli_call(struct cli *cli, const char *method, const char *path, const json_t *body,
+                        unsigned wait_sec, struct response *response);
+
+/* Makes the client; CLI_FORBIDDEN and a message if no server or login is known. */
+enum exit_code cli_connect(struct cli *cli);
+
+/* Prints "cnsmo: " and the sentence, with the field if there is one, and gives the code back. */
+enum exit_code cli_fail(const struct cli *cli, enum exit_code code, const struct error *error);
+
+/* The same for a sentence of our own. */
+enum exit_code cli_say(enum exit_code code, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Calls `each` for all pages of a list; `query` ("label=a%3Db") may be "". `each` gets one page's
+ * array. Stops when it doesn't give CLI_OK. */
+typedef enum exit_code cli_page_fn(struct cli *cli, const json_t *items, void *arg);
+enum exit_code cli_pages(struct cli *cli, const char *kind, const char *query, cli_page_fn *each,
+                         void *arg);
+
+/* All pages in one new array. */
+enum exit_code cli_list(struct cli *cli, const char *kind, const char *query, json_t **ret_items);
+
+/* "/api/v2/nodes/Agent.1"; `id` NULL: the list. The caller frees it. */
+char *object_path(const char *kind, const char *id);
+
+/* What --wait and --dry-run ask for. */
+struct write_options {
+    unsigned wait_sec; /* 0: don't */
+    int dry_run;
+    char query[64]; /* "?wait=applied&timeout=10", or "" */
+};
+enum exit_code write_options(const struct cli *cli, struct write_options *options);
+
+/* Says which nodes have not applied it, and gives CLI_WAITED, if the answer to a ?wait= says so.
+ */
+enum exit_code cli_waited(const struct response *response);
+
+/* --- printing (print.c) ------------------------------------------------------------------------
+ */
+
+void print_list(const struct cli *cli, const struct kind *kind, const json_t *items);
+void print_object(const struct cli *cli, const json_t *object);
+void print_json(const struct cli *cli, const json_t *json);
+void print_deltas(const struct cli *cli, const json_t *deltas);
+
+/* A value as the text of a table's cell; the caller frees it. */
+char *cell_text(const json_t *value);
+
+/* Prints text from outside with control characters replaced. */
+void print_text(FILE *stream, const char *text);
+
+/* --- asking a person (prompt.c) ----------------------------------------------------------------
+ */
+
+/* A password from --password-file, else typed without echo (twice if `repeat`). CLI_USAGE and a
+ * message if there is neither a file nor a terminal. The caller wipes and frees it. */
+enum exit_code ask_password(const struct cli *cli, const char *question, int repeat,
+                            char **ret_password);
+void free_secret(char *secret); /* wipes; NULL is fine */
+
+/* --- help (help.c, completion.c) ----------------------------------------------------------------
+ */
+
+void help_overview(const struct commands *commands, FILE *stream);
+/* About a command, or the commands that begin with these words. 0 if there is none. */
+int help_about(const struct commands *commands, const char *words, FILE *stream);
+void completion_bash(const struct commands *commands, FILE *stream);
+void completion_zsh(const struct commands *commands, FILE *stream);
+
+/* --- kinds (kinds.c) ----------------------------------------------------------------------------
+ */
+
+const struct kind **kinds_new(void); /* NULL-terminated; the caller frees the array */
+/* NULL: none. */
+const struct kind *kind_named(const struct kind *const *kinds, const char *name);
+
+/* --- the commands themselves
+ * --------------------------------------------------------------------- */
+
+extern const struct command FIXED_COMMANDS[]; /* ended by .words NULL */
+
+command_fn run_list, run_show, run_add, run_set, run_label, run_delete; /* object.c */
+command_fn run_login, run_logout, run_passwd;                           /* session.c */
+command_fn run_status;                                                  /* status.c */
+command_fn run_events;                                                  /* events.c */
+command_fn run_export, run_apply;                                       /* apply.c */
+command_fn run_backup;                                                  /* backup.c */
+command_fn run_version, run_help, run_completion;                       /* main.c */

@@ -1,0 +1,257 @@
+#include "cli/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/buf.h"
+#include "lib/file.h"
+#include "lib/json.h"
+#include "lib/mem.h"
+
+enum {
+    SESSION_MAX = 16384,
+    PORT_DEFAULT = 8443,
+};
+
+static const char SCHEME[] = "https://";
+
+/* --- URL --------------------------------------------------------------------------------------
+ */
+
+static int host_is_plain(const char *host, size_t size)
+{
+    size_t i = 0;
+
+    if (size > 2 && host[0] == '[' && host[size - 1] == ']') {
+        for (i = 1; i < size - 1; i++) {
+            if (!isxdigit((unsigned char)host[i]) && host[i] != ':' && host[i] != '.') {
+                return 0;
+            }
+        }
+        return 1;
+    }
+    for (i = 0; i < size; i++) {
+        if (!isalnum((unsigned char)host[i]) && !strchr(".-_", host[i])) {
+            return 0;
+        }
+    }
+    return size > 0;
+}
+
+static int port_parse(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    int port = digits > 0 && digits < 6 && !text[digits] ? atoi(text) : 0;
+
+    return port <= 65535 ? port : 0;
+}
+
+int url_normalise(const char *text, char **ret_url, struct error *error)
+{
+    size_t scheme = strncmp(text, SCHEME, strlen(SCHEME)) == 0 ? strlen(SCHEME) : 0;
+    const char *host = text + scheme;
+    size_t all = strlen(host);
+
+    if (all > 0 && host[all - 1] == '/') {
+        all--;
+    }
+    _cleanup_free_ char *authority = xstrndup(host, all);
+    char *bracket = strchr(authority, ']');
+    char *colon = strchr(bracket ? bracket : authority, ':');
+    int port = colon ? port_parse(colon + 1) : PORT_DEFAULT;
+    size_t size = colon ? (size_t)(colon - authority) : all;
+
+    if (port == 0 || !host_is_plain(authority, size)) {
+        return error_set(error, 400, NULL,
+                         "\"%s\" is not the URL of a server: "
+                         "https://HOST[:PORT] is wanted",
+                         text);
+    }
+    *ret_url = xasprintf("%s%.*s:%d", SCHEME, (int)size, authority, port);
+    return 0;
+}
+
+/* --- reading ----------------------------------------------------------------------------------
+ */
+
+static const char *environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value && value[0] ? value : NULL;
+}
+
+static char *config_folder(void)
+{
+    const char *base = environment("XDG_CONFIG_HOME");
+    const char *home = environment("HOME");
+
+    if (base) {
+        return xasprintf("%s/cnsmo", base);
+    }
+    return home ? xasprintf("%s/.config/cnsmo", home) : NULL;
+}
+
+static char *file_in(const struct config *config, const char *name)
+{
+    return xasprintf("%s/%s", config->folder, name);
+}
+
+static char *copy(const char *text)
+{
+    return text ? xstrdup(text) : NULL;
+}
+
+/* What is stored, into *ret_session; NULL if there is nothing. */
+static int read_session(const struct config *config, json_t **ret_session, struct error *error)
+{
+    _cleanup_buf_ struct buf text = BUF_INIT(SESSION_MAX);
+    struct error why;
+    struct stat st;
+
+    *ret_session = NULL;
+    if (!config->folder) {
+        return 0;
+    }
+    _cleanup_free_ char *path = file_in(config, "session.json");
+    int rc = stat(path, &st) < 0 ? -errno : 0;
+    if (rc == -ENOENT || rc == -ENOTDIR) {
+        return 0;
+    }
+    if (rc == 0 && (st.st_mode & 077)) {
+        return error_set(error, 400, NULL,
+                         "others can read %s, which holds a secret: log in "
+                         "again, or chmod 600 it",
+                         path);
+    }
+    rc = rc < 0 ? rc : file_read(path, &text);
+    if (rc < 0) {
+        return error_set(error, 400, NULL, "cannot read %s: %s", path, strerror(-rc));
+    }
+    rc = json_parse(text.data, text.size, ret_session, &why);
+    mem_wipe(text.data, text.size);
+    if (rc == 0 && !json_get_string(*ret_session, "url", NULL)) {
+        json_decref(*ret_session);
+        *ret_session = NULL;
+        rc = error_set(&why, 400, NULL, "it has no url");
+    }
+    return rc < 0
+               ? error_set(error, 400, NULL, "%s is damaged (%s): log in again", path, why.detail)
+               : 0;
+}
+
+static void use_session(struct config *config, const json_t *session)
+{
+    const char *url = json_get_string(session, "url", NULL);
+
+    config->stored_url = copy(url);
+    if (!config->url) {
+        config->url = copy(url);
+    }
+    if (!url || strcmp(url, config->url) != 0) {
+        return;
+    }
+    if (!config->ca && json_get_bool(session, "ca", 0)) {
+        config->ca = file_in(config, "ca.pem");
+    }
+    if (!config->token && !config->password) {
+        config->token = copy(json_get_string(session, "token", NULL));
+    }
+    if (!config->user) {
+        config->user = copy(json_get_string(session, "user", NULL));
+    }
+}
+
+int config_load(struct config *config, const char *url, const char *ca, struct error *error)
+{
+    json_t *session = NULL;
+    int rc = 0;
+
+    url = url ? url : environment("CNSMO_URL");
+    *config = (struct config){
+        .folder = config_folder(),
+        .ca = copy(ca ? ca : environment("CNSMO_CA")),
+        .token = copy(environment("CNSMO_TOKEN")),
+        .user = copy(environment("CNSMO_USER")),
+        .password = copy(environment("CNSMO_PASSWORD")),
+    };
+    if (url) {
+        rc = url_normalise(url, &config->url, error);
+    }
+    if (rc == 0) {
+        rc = read_session(config, &session, error);
+    }
+    if (rc == 0 && session) {
+        use_session(config, session);
+    }
+    json_decref(session);
+    return rc;
+}
+
+static void free_secret(char *secret)
+{
+    mem_wipe(secret, secret ? strlen(secret) : 0);
+    free(secret);
+}
+
+void config_done(struct config *config)
+{
+    free(config->folder);
+    free(config->url);
+    free(config->ca);
+    free_secret(config->token);
+    free(config->user);
+    free_secret(config->password);
+    free(config->stored_url);
+    *config = (struct config){0};
+}
+
+/* --- writing ----------------------------------------------------------------------------------
+ */
+
+static int write_session(const struct config *config, const json_t *session, const char *ca_pem)
+{
+    _cleanup_free_ char *ca = file_in(config, "ca.pem");
+    _cleanup_free_ char *path = file_in(config, "session.json");
+    int rc = file_make_folder(config->folder, 0700);
+
+    if (rc == 0 && ca_pem) {
+        rc = file_write_atomic(ca, ca_pem, strlen(ca_pem), 0600);
+    }
+    if (rc == 0) {
+        char *text = json_dumps(session, JSON_INDENT(2));
+        rc = text ? file_write_atomic(path, text, strlen(text), 0600) : -EINVAL;
+        free_secret(text);
+    }
+    return rc;
+}
+
+int config_store(const struct config *config, const char *user, const char *token,
+                 const char *expires, const char *ca_pem, struct error *error)
+{
+    if (!config->folder) {
+        return error_set(error, 500, NULL, "nowhere to store the session: HOME is not set");
+    }
+    json_t *session = json_pack("{s:s, s:s, s:s, s:s*, s:b}", "url", config->url, "user", user,
+                                "token", token, "expires", expires, "ca", ca_pem != NULL);
+    int rc = write_session(config, session, ca_pem);
+    json_decref(session);
+    return rc < 0 ? error_set(error, 500, NULL, "cannot store the session in %s: %s",
+                              config->folder, strerror(-rc))
+                  : 0;
+}
+
+int config_forget(const struct config *config, struct error *error)
+{
+    static const char *const NAMES[] = {"session.json", "ca.pem"};
+
+    for (size_t i = 0; config->folder && i < ARRAY_LEN(NAMES); i++) {
+        _cleanup_free_ char *path = file_in(config, NAMES[i]);
+        if (unlink(path) < 0 && errno != ENOENT && errno != ENOTDIR) {
+            return error_set(error, 500, NULL, "cannot remove %s: %s", path, strerror(errno));
+        }
+    }
+    return 0;
+}
