@@ -1,7 +1,6 @@
 /* A child is in memory while we watch it, and in children.json as long as it runs. The file is
  * what counts: memory is filled from it when a name is asked for. */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -246,26 +245,6 @@ static struct child *find(struct children *c, const char *name, const json_t *re
 /* --- starting and stopping --------------------------------------------------------------------
  */
 
-static int start_process(const struct children *c, const char *name, const char *const *argv,
-                         pid_t *ret_pid, int *ret_pidfd, struct error *error)
-{
-    _cleanup_free_ char *log_path = xasprintf("%s/%s.log", c->log_dir, name);
-    _cleanup_close_ int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    _cleanup_close_ int log = open(log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-
-    if (null < 0 || log < 0) {
-        int rc = -errno;
-        error_set(error, error_status(rc), NULL, "cannot open %s: %s",
-                  null < 0 ? "/dev/null" : log_path, strerror(-rc));
-        return rc;
-    }
-    int rc = spawn_start(argv, (int[]){null, log, log}, ret_pid, ret_pidfd);
-    if (rc < 0) {
-        error_set(error, error_status(rc), NULL, "cannot start %s: %s", argv[0], strerror(-rc));
-    }
-    return rc;
-}
-
 static int end_process(int pidfd, unsigned deadline_msec)
 {
     int rc = 0;
@@ -288,7 +267,8 @@ static int start_child(struct children *c, const char *name, const char *const *
     pid_t pid;
     int pidfd;
 
-    int rc = start_process(c, name, argv, &pid, &pidfd, error);
+    _cleanup_free_ char *log_path = xasprintf("%s/%s.log", c->log_dir, name);
+    int rc = spawn_start_logged(argv, log_path, &pid, &pidfd, error);
     if (rc < 0) {
         return rc;
     }

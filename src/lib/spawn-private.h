@@ -7,6 +7,10 @@
  * of its own, default signals and nothing else open. Gives its pidfd too. */
 int spawn_start(const char *const *argv, const int fds[3], pid_t *ret_pid, int *ret_pidfd);
 
+/* The same, with no input and its output appended to a file. */
+int spawn_start_logged(const char *const *argv, const char *log_path, pid_t *ret_pid,
+                       int *ret_pidfd, struct error *error);
+
 /* Waits until the process behind `pidfd` has ended: 0, or -ETIMEDOUT. */
 int spawn_wait(int pidfd, unsigned timeout_msec);
 

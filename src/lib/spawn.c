@@ -65,6 +65,33 @@ int spawn_start(const char *const *argv, const int fds[3], pid_t *ret_pid, int *
     return 0;
 }
 
+int spawn_start_logged(const char *const *argv, const char *log_path, pid_t *ret_pid,
+                       int *ret_pidfd, struct error *error)
+{
+    _cleanup_close_ int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    _cleanup_close_ int log = open(log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+
+    if (null < 0 || log < 0) {
+        int rc = -errno;
+        error_set(error, error_status(rc), NULL, "cannot open %s: %s",
+                  null < 0 ? "/dev/null" : log_path, strerror(-rc));
+        return rc;
+    }
+    int rc = spawn_start(argv, (int[]){null, log, log}, ret_pid, ret_pidfd);
+    if (rc < 0) {
+        error_set(error, error_status(rc), NULL, "cannot start %s: %s", argv[0], strerror(-rc));
+    }
+    return rc;
+}
+
+int spawn_detached(const char *const *argv, const char *log_path, pid_t *ret_pid,
+                   struct error *error)
+{
+    _cleanup_close_ int pidfd = -1;
+
+    return spawn_start_logged(argv, log_path, ret_pid, &pidfd, error);
+}
+
 static int msec_left(int64_t deadline_usec)
 {
     int64_t left = deadline_usec - clock_monotonic_usec();

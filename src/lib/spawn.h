@@ -51,6 +51,11 @@ int spawn_run(const struct spawn *spawn);
  * names the command and quotes the first line of its standard error. */
 int spawn_check(const struct spawn *spawn, struct error *error);
 
+/* Starts a program that is nobody's child to watch: a session of its own, no input, its output
+ * appended to the log. It is reaped by init once we have ended. */
+int spawn_detached(const char *const *argv, const char *log_path, pid_t *ret_pid,
+                   struct error *error);
+
 /* --- daemons -------------------------------------------------------------------------------- */
 
 struct children;
