@@ -145,6 +145,14 @@ class Lab:
         self._remember()
         return host
 
+    def remove(self, name):
+        """The end of a machine: gone with its disk."""
+        host = self.hosts.pop(name)
+        host.kill()
+        del self.topology.cables[name]
+        shutil.rmtree(host.upper, ignore_errors=True)
+        self._remember()
+
     def boot(self, name):
         self.hosts[name].boot()
         self.topology.cables[name].plug()
@@ -275,8 +283,7 @@ class Lab:
             self.down()
         if keep.exists():
             keep.chmod(0o700)
-            raise_note = f"logs and network state of every machine: {keep}"
-            print(raise_note, flush=True)
+            print(f"logs and network state of every machine: {keep}", flush=True)
 
     def down(self):
         """Leaves nothing behind, whatever state the lab is in; nothing to do is fine too."""
