@@ -22,8 +22,8 @@
 #include "services/vpn/vpn-path.h"
 
 #define VPN_DEVICE "cnsmo0"
-#define VPN_TABLE  "cnsmo_vpn"
-#define VPN_CHILD  "wireguard-go"
+#define VPN_TABLE "cnsmo_vpn"
+#define VPN_CHILD "wireguard-go"
 
 /* vpn/self/<node>, checked. */
 struct vpn_self_spec {
@@ -41,15 +41,15 @@ struct vpn_peer {
     char key[KEY_TEXT_SIZE];
     uint32_t address;
     struct path_peer path;
-    struct dump_peer last; /* as last seen on the device; for status */
+    struct dump_peer last;                 /* as last seen on the device; for status */
     char reported[IP4_ENDPOINT_TEXT_SIZE]; /* our endpoint fact; "" none */
 };
 
 /* What of ours is on the host, but for peers. */
 struct vpn_device_state {
-    struct netlink_link link; /* index 0: there is no device of that name */
-    int ours;                 /* the device is */
-    int reachable;            /* wg can talk to it: `dump` is filled */
+    struct netlink_link link;          /* index 0: there is no device of that name */
+    int ours;                          /* the device is */
+    int reachable;                     /* wg can talk to it: `dump` is filled */
     struct netlink_address *addresses; /* on the device */
     size_t addresses_len;
     struct netlink_route *routes; /* with our mark */
@@ -69,19 +69,20 @@ struct vpn {
 
     json_t *self_json; /* vpn/self as last taken over; NULL: none */
     struct vpn_self_spec self;
-    struct omap peers;  /* id -> struct vpn_peer */
-    json_t *names;      /* id -> public key, of all that was applied, ourselves too; kept in
-                         * run_dir so that peers on the device have names after a restart */
+    struct omap peers; /* id -> struct vpn_peer */
+    json_t *names;     /* id -> public key, of all that was applied, ourselves too; kept in
+                        * run_dir so that peers on the device have names after a restart */
     struct path path;
 
     struct dump dump; /* as of the last observe or tick */
     struct vpn_device_state device;
+    int64_t child_started_usec;
     char private_key[KEY_TEXT_SIZE]; /* "" until it is loaded or made */
 
     struct vpn_guard {
-        int dirty;      /* the table may have changed since it was looked at */
-        int present;    /* it is there */
-        json_t *listed; /* as nft lists it */
+        int dirty;                 /* the table may have changed since it was looked at */
+        int present;               /* it is there */
+        json_t *listed;            /* as nft lists it */
         json_t *wanted, *accepted; /* our last document, and how nft listed it thereafter */
     } guard;
 
@@ -97,7 +98,8 @@ int vpn_run(const char *const *argv, const char *input, struct buf *out, struct 
 /* Writes a file of ours: a fault point. */
 int vpn_write(const char *path, const char *text, mode_t mode);
 
-/* --- device ----------------------------------------------------------------------------------- */
+/* --- device -----------------------------------------------------------------------------------
+ */
 
 /* Loads or makes the private key. */
 int vpn_device_key(struct vpn *v, struct error *error);
@@ -105,16 +107,19 @@ int vpn_device_key(struct vpn *v, struct error *error);
 int vpn_device_observe(struct vpn *v, struct error *error);
 /* Anything of ours there? */
 int vpn_device_present(const struct vpn *v);
-/* Is it as v->self says? Also without a new dump: for a look after a route event. */
+/* Is it as v->self says? */
 int vpn_device_matches(const struct vpn *v);
 /* -EAGAIN: it is being started. */
 int vpn_device_apply(struct vpn *v, struct error *error);
 int vpn_device_remove(struct vpn *v, struct error *error);
 void vpn_device_state_done(struct vpn_device_state *state);
-/* The same without running a program: only what netlink says. */
+/* Only what netlink says, without running a program: `reachable` stays 0. */
 int vpn_device_look(struct vpn *v, struct vpn_device_state *ret_state);
+/* Does netlink say anything else than v->self? For a look after a route event. */
+int vpn_device_drifted(struct vpn *v);
 
-/* --- guard -------------------------------------------------------------------------------------- */
+/* --- guard --------------------------------------------------------------------------------------
+ */
 
 int vpn_guard_observe(struct vpn *v, struct error *error);
 int vpn_guard_matches(const struct vpn *v);
@@ -122,7 +127,8 @@ int vpn_guard_apply(struct vpn *v, struct error *error);
 int vpn_guard_remove(struct vpn *v, struct error *error);
 void vpn_guard_done(struct vpn *v);
 
-/* --- peers -------------------------------------------------------------------------------------- */
+/* --- peers --------------------------------------------------------------------------------------
+ */
 
 int vpn_self_parse(const json_t *spec, struct vpn_self_spec *ret, struct error *error);
 /* Takes a resource over; the peer's tries begin anew if it changed. */
@@ -136,15 +142,15 @@ int vpn_peer_matches(const struct vpn *v, const struct vpn_peer *peer);
 /* One step of all paths with v->dump. */
 void vpn_peers_step(struct vpn *v);
 /* Makes the device's peers match; `gone` are keys to remove. One command; none if all match. */
-int vpn_peers_apply(struct vpn *v, const char *const *gone, size_t gone_len,
-                    struct error *error);
+int vpn_peers_apply(struct vpn *v, const char *const *gone, size_t gone_len, struct error *error);
 struct path_now vpn_now(void);
 
 /* id <-> key of what was applied. */
 const char *vpn_name_of(const struct vpn *v, const char *key);
 int vpn_names_save(struct vpn *v);
 
-/* --- report ------------------------------------------------------------------------------------- */
+/* --- report -------------------------------------------------------------------------------------
+ */
 
 void vpn_report_self(struct vpn *v);
 void vpn_report_endpoints(struct vpn *v);

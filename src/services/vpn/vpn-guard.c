@@ -34,10 +34,9 @@ static json_t *match_overlay(const char *op, const char *field, struct ip4_prefi
 {
     char address[IP4_TEXT_SIZE];
 
-    return match(
-        op, json_pack("{s:{s:s, s:s}}", "payload", "protocol", "ip", "field", field),
-        json_pack("{s:{s:s, s:i}}", "prefix", "addr", ip4_format(range.address, address), "len",
-                  range.len));
+    return match(op, json_pack("{s:{s:s, s:s}}", "payload", "protocol", "ip", "field", field),
+                 json_pack("{s:{s:s, s:i}}", "prefix", "addr", ip4_format(range.address, address),
+                           "len", range.len));
 }
 
 static json_t *drop(void)
@@ -47,10 +46,10 @@ static json_t *drop(void)
 
 static void add_chain(json_t *list, const char *name, const char *hook, int priority)
 {
-    json_array_append_new(
-        list, json_pack("{s:{s:s, s:s, s:s, s:s, s:s, s:i, s:s}}", "chain", "family", "inet",
-                        "table", VPN_TABLE, "name", name, "type", "filter", "hook", hook, "prio",
-                        priority, "policy", "accept"));
+    json_array_append_new(list,
+                          json_pack("{s:{s:s, s:s, s:s, s:s, s:s, s:i, s:s}}", "chain", "family",
+                                    "inet", "table", VPN_TABLE, "name", name, "type", "filter",
+                                    "hook", hook, "prio", priority, "policy", "accept"));
 }
 
 /* Takes the reference `expr`. */
@@ -152,8 +151,14 @@ static int list_table(json_t **ret_listed, struct error *error)
         *ret_listed = NULL;
         return 0;
     }
-    if (rc != 0) {
+    if (rc == -ENOENT) {
         return vpn_run(argv, NULL, NULL, error); /* for its words */
+    }
+    if (rc != 0) {
+        return error_set(error, 500, NULL, "cannot list the nftables table %s: %s", VPN_TABLE,
+                         rc < 0     ? strerror(-rc)
+                         : err.data ? err.data
+                                    : "nft failed");
     }
     rc = json_parse(out.data ? out.data : "", out.size, &listing, error);
     if (rc == 0) {
@@ -184,9 +189,10 @@ int vpn_guard_observe(struct vpn *v, struct error *error)
 int vpn_guard_matches(const struct vpn *v)
 {
     json_t *wanted = document(v->self.range);
-    int same = v->guard.listed && (json_equal(v->guard.listed, wanted) ||
-                                   (json_equal(v->guard.wanted, wanted) &&
-                                    json_equal(v->guard.listed, v->guard.accepted)));
+    int same =
+        v->guard.listed &&
+        (json_equal(v->guard.listed, wanted) ||
+         (json_equal(v->guard.wanted, wanted) && json_equal(v->guard.listed, v->guard.accepted)));
 
     json_decref(wanted);
     return same;

@@ -11,7 +11,8 @@ enum {
     ARGS_MAX = 4000, /* of one `wg set`; far below what execve takes */
 };
 
-/* --- resources ---------------------------------------------------------------------------------- */
+/* --- resources ----------------------------------------------------------------------------------
+ */
 
 int vpn_self_parse(const json_t *spec, struct vpn_self_spec *ret, struct error *error)
 {
@@ -188,7 +189,8 @@ void vpn_peers_clear(struct vpn *v)
     omap_clear(&v->peers, peer_free);
 }
 
-/* --- names ---------------------------------------------------------------------------------------- */
+/* --- names
+ * ---------------------------------------------------------------------------------------- */
 
 const char *vpn_name_of(const struct vpn *v, const char *key)
 {
@@ -211,7 +213,8 @@ int vpn_names_save(struct vpn *v)
     return vpn_write(path, text, 0600);
 }
 
-/* --- the device's peers ----------------------------------------------------------------------------- */
+/* --- the device's peers
+ * ----------------------------------------------------------------------------- */
 
 struct path_now vpn_now(void)
 {
@@ -270,8 +273,7 @@ int vpn_peer_matches(const struct vpn *v, const struct vpn_peer *peer)
 
     return seen->present && want->own == seen->own && want->range == seen->range &&
            peer->last.allowed_len == (size_t)(want->own + want->range) &&
-           peer->last.keepalive_sec == want->keepalive_sec && !want->renew &&
-           !want->endpoint.port;
+           peer->last.keepalive_sec == want->keepalive_sec && !want->renew && !want->endpoint.port;
 }
 
 void vpn_peers_step(struct vpn *v)
@@ -289,7 +291,8 @@ void vpn_peers_step(struct vpn *v)
     path_step(&v->path, peers, len, vpn_now());
 }
 
-/* --- `wg set` ----------------------------------------------------------------------------------------- */
+/* --- `wg set`
+ * ----------------------------------------------------------------------------------------- */
 
 struct args {
     char **items;

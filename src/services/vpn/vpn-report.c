@@ -1,0 +1,253 @@
+/* What the server and the user get told: facts and status. */
+#include <linux/rtnetlink.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/mem.h"
+#include "services/vpn/vpn-driver.h"
+
+enum {
+    ADDRESSES_MAX = 16,
+    STATUS_PEERS_MAX = 1000,
+    HEARD_USEC = 180 * 1000000,
+};
+
+static void tell(const struct vpn *v, const char *name, json_t *value)
+{
+    if (v->env->report) {
+        v->env->report(v->env->report_arg, name, value);
+    }
+}
+
+/* --- vpn.self
+ * ------------------------------------------------------------------------------------- */
+
+/* Bridges that containers and virtual machines live behind: their addresses are the same on many
+ * machines and lead nowhere from outside. */
+static int is_private_bridge(const char *name)
+{
+    static const char *const PREFIXES[] = {"docker", "br-",    "virbr", "lxcbr",
+                                           "lxdbr",  "podman", "cni",   "flannel",
+                                           "cali",   "kube",   "veth"};
+
+    for (size_t i = 0; i < ARRAY_LEN(PREFIXES); i++) {
+        if (strncmp(name, PREFIXES[i], strlen(PREFIXES[i])) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int is_told(const struct vpn *v, const struct netlink_link *link,
+                   const struct netlink_address *address)
+{
+    return address->scope == RT_SCOPE_UNIVERSE && link->up && strcmp(link->name, "lo") != 0 &&
+           strcmp(link->name, VPN_DEVICE) != 0 && !is_private_bridge(link->name) &&
+           !ip4_contains(v->self.range, address->prefix.address);
+}
+
+static const struct netlink_link *find_link(const struct netlink_link *links, size_t len,
+                                            int index)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (links[i].index == index) {
+            return &links[i];
+        }
+    }
+    return NULL;
+}
+
+static json_t *own_addresses(const struct vpn *v)
+{
+    _cleanup_free_ struct netlink_link *links = NULL;
+    _cleanup_free_ struct netlink_address *addresses = NULL;
+    size_t links_len = 0, len = 0;
+    json_t *list = json_array();
+
+    if (netlink_links(v->nl, &links, &links_len) < 0 ||
+        netlink_addresses(v->nl, &addresses, &len) < 0) {
+        return list;
+    }
+    for (size_t i = 0; i < len && json_array_size(list) < ADDRESSES_MAX; i++) {
+        const struct netlink_link *link = find_link(links, links_len, addresses[i].index);
+        char text[IP4_TEXT_SIZE];
+        if (link && is_told(v, link, &addresses[i])) {
+            json_array_append_new(list,
+                                  json_string(ip4_format(addresses[i].prefix.address, text)));
+        }
+    }
+    return list;
+}
+
+void vpn_report_self(struct vpn *v)
+{
+    if (!v->self_json || !v->device.reachable || !v->dump.public_key[0]) {
+        return;
+    }
+    json_t *fact =
+        json_pack("{s:s, s:i, s:o, s:s}", "publicKey", v->dump.public_key, "port", v->self.port,
+                  "addresses", own_addresses(v), "backend",
+                  strcmp(v->device.link.kind, "wireguard") == 0 ? "kernel" : "wireguard-go");
+    if (!json_equal(fact, v->self_fact)) {
+        json_decref(v->self_fact);
+        v->self_fact = json_incref(fact);
+        tell(v, "vpn.self", fact);
+    }
+    json_decref(fact);
+}
+
+/* --- vpn.endpoint/<peer>
+ * --------------------------------------------------------------------------- */
+
+static void report_endpoint(struct vpn *v, const char *id, struct vpn_peer *peer,
+                            const char *endpoint)
+{
+    _cleanup_free_ char *name = xasprintf("vpn.endpoint/%s", id);
+
+    if (strcmp(peer->reported, endpoint) == 0) {
+        return;
+    }
+    snprintf(peer->reported, sizeof peer->reported, "%s", endpoint);
+    json_t *fact = endpoint[0] ? json_pack("{s:s}", "endpoint", endpoint) : NULL;
+    tell(v, name, fact);
+    json_decref(fact);
+}
+
+/* Where a peer was heard from lately. An older place is left standing: better than none. */
+void vpn_report_endpoints(struct vpn *v)
+{
+    struct path_now now = vpn_now();
+
+    omap_foreach (e, &v->peers) {
+        struct vpn_peer *peer = e->value;
+        struct ip4_endpoint good = peer->path.good;
+        char address[IP4_TEXT_SIZE], text[32] = "";
+        int heard = peer->path.heard && now.usec - peer->path.heard_usec < HEARD_USEC;
+        if (!v->self.hub) {
+            report_endpoint(v, e->key, peer, "");
+        } else if (heard && good.port) {
+            snprintf(text, sizeof text, "%s:%u", ip4_format(good.address, address), good.port);
+            report_endpoint(v, e->key, peer, text);
+        }
+    }
+}
+
+void vpn_report_gone(struct vpn *v, const char *id)
+{
+    struct vpn_peer *peer = omap_get(&v->peers, id);
+
+    if (peer) {
+        report_endpoint(v, id, peer, "");
+    }
+}
+
+/* --- status
+ * ------------------------------------------------------------------------------------------ */
+
+struct count {
+    size_t direct, hub, none, hubs;
+    int hub_alive;
+};
+
+static const char *way_of(const struct vpn *v, const struct vpn_peer *peer, struct path_now now)
+{
+    const struct path_peer *active = v->path.active;
+
+    if (peer->path.want.own) {
+        return path_alive(&peer->path, now) ? "direct" : "none";
+    }
+    return active && path_alive(active, now) ? "hub" : "none";
+}
+
+static const char *active_name(const struct vpn *v)
+{
+    omap_foreach (e, &v->peers) {
+        if (&((struct vpn_peer *)e->value)->path == v->path.active) {
+            return e->key;
+        }
+    }
+    return NULL;
+}
+
+static json_t *peer_status(const struct vpn *v, const char *id, const struct vpn_peer *peer,
+                           const char *way)
+{
+    char time[CLOCK_TEXT_SIZE];
+    const char *via = strcmp(way, "hub") == 0 ? active_name(v) : NULL;
+    int64_t handshake = peer->last.handshake_sec;
+
+    return json_pack("{s:s, s:s, s:s?, s:s?, s:I, s:I}", "node", id, "path", way, "via", via,
+                     "lastHandshake", handshake ? clock_format(handshake * 1000000, time) : NULL,
+                     "rxBytes", (json_int_t)peer->last.rx_bytes, "txBytes",
+                     (json_int_t)peer->last.tx_bytes);
+}
+
+static json_t *peers_status(const struct vpn *v, struct count *count)
+{
+    struct path_now now = vpn_now();
+    json_t *list = json_array();
+
+    omap_foreach (e, &v->peers) {
+        const struct vpn_peer *peer = e->value;
+        const char *way = way_of(v, peer, now);
+        count->direct += strcmp(way, "direct") == 0;
+        count->hub += strcmp(way, "hub") == 0;
+        count->none += strcmp(way, "none") == 0;
+        count->hubs += peer->path.config.hub;
+        count->hub_alive |= peer->path.config.hub && path_alive(&peer->path, now);
+        if (json_array_size(list) < STATUS_PEERS_MAX) {
+            json_array_append_new(list, peer_status(v, e->key, peer, way));
+        }
+    }
+    return list;
+}
+
+static void describe(const struct vpn *v, const struct count *count, char *text, size_t size)
+{
+    struct buf buf = BUF_INIT(size - 1);
+
+    buf_printf(&buf, "%zu peer%s", v->peers.len, v->peers.len == 1 ? "" : "s");
+    if (count->direct + count->none + count->hub > 0) {
+        buf_printf(&buf, ": %zu direct", count->direct);
+    }
+    if (count->hub > 0) {
+        const char *name = active_name(v);
+        buf_printf(&buf, ", %zu through %s", count->hub, name ? name : "a hub");
+    }
+    if (count->none > 0) {
+        buf_printf(&buf, ", %zu not reached", count->none);
+    }
+    if (count->hubs > 0 && !count->hub_alive && !v->self.hub) {
+        buf_printf(&buf, "; no hub is alive");
+    }
+    snprintf(text, size, "%s", buf.data);
+    buf_done(&buf);
+}
+
+json_t *vpn_status(void *self)
+{
+    const struct vpn *v = self;
+    struct count count = {0};
+    char text[400], address[IP4_TEXT_SIZE];
+    const char *state = "running", *message = text;
+
+    if (!v->self_json) {
+        return json_pack("{s:s, s:s}", "state", "off", "message",
+                         v->problem[0] ? v->problem : "no address from the server yet");
+    }
+    json_t *peers = peers_status(v, &count);
+    describe(v, &count, text, sizeof text);
+    if (v->problem[0]) {
+        state = v->starting ? "starting" : "failed";
+        message = v->problem;
+    } else if (v->starting) {
+        state = "starting";
+    } else if (count.hubs > 0 && !count.hub_alive && !v->self.hub) {
+        state = "degraded";
+    }
+    return json_pack("{s:s, s:s, s:s, s:s, s:o}", "state", state, "message", message, "address",
+                     ip4_format(v->self.address, address), "backend",
+                     strcmp(v->device.link.kind, "wireguard") == 0 ? "kernel" : "wireguard-go",
+                     "peers", peers);
+}
