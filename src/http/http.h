@@ -58,6 +58,7 @@ void http_server_free(struct http_server *server);
 uint16_t http_server_port(const struct http_server *server);
 
 /* --- a request (valid until it is answered) ------------------------------------------------- */
+const struct http_route *http_matched(const struct http_request *request);
 const char *http_method(const struct http_request *request);
 const char *http_path(const struct http_request *request);
 const char *http_param(const struct http_request *request, const char *name); /* of the path */

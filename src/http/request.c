@@ -271,6 +271,11 @@ enum MHD_Result http_on_access(void *cls, struct MHD_Connection *connection, con
 /* --- reading a request ------------------------------------------------------------------------
  */
 
+const struct http_route *http_matched(const struct http_request *request)
+{
+    return request->route;
+}
+
 const char *http_method(const struct http_request *request)
 {
     return request->method;

@@ -1,0 +1,173 @@
+/* api-internal.h - what the files of the API share.
+ *
+ *     http ──► api.c: who, may they? ──► handler of the route (api-objects.c, api-session.c ...)
+ *                                            └─► exactly one call_reply*()
+ */
+#pragma once
+
+#include "http/http.h"
+#include "lib/json.h"
+#include "lib/mem.h"
+#include "server/api.h"
+#include "server/auth.h"
+
+enum {
+    API_BODY_MAX = 256 << 10,
+    API_STREAMS_MAX = 200,
+    API_RECENT_MAX = 1024, /* changes that a stream may resume over */
+};
+
+struct api_call;
+typedef void api_handler_fn(struct api_call *call);
+
+enum api_form {
+    FORM_PROBLEM, /* RFC 9457 */
+    FORM_V1,      /* {"code","message","errors"} */
+};
+
+/* Documents of a route, as JSON texts; all may be NULL. */
+struct api_doc {
+    const char *summary;
+    const char *description;
+    const char *request;    /* schema of the body */
+    const char *response;   /* schema of the good answer */
+    const char *example;    /* of the body */
+    const char *parameters; /* array of OpenAPI parameters, but for those in the path */
+};
+
+struct api_route {
+    const char *method;
+    const char *path;
+    enum role role; /* least role; ROLE_NONE: anybody */
+    size_t body_max;
+    api_handler_fn *handler;
+    enum api_form form;
+    int loopback_free; /* from 127.0.0.1 or ::1 nobody is asked who they are */
+    int hidden;        /* not in the document */
+    int good_status;
+    struct api_doc doc;
+    const struct kind *kind; /* of a route over objects, else NULL */
+};
+
+struct change {
+    int64_t revision;
+    char *key;
+};
+
+struct api {
+    uv_loop_t *loop;
+    struct deployment *deployment;
+    struct pki *pki;
+    struct auth *auth;
+    struct http_server *http;
+    char **advertise;
+    uint16_t link_port;
+    char *cors_origin;
+    char *scratch_dir;
+    struct api_route *routes; /* the fixed ones and those of the kinds */
+    struct http_route *http_routes;
+    size_t routes_len;
+    struct omap strings; /* paths made for kinds */
+    json_t *document;    /* OpenAPI, made when first asked for */
+    /* api-watch.c */
+    struct deployment_listener listener;
+    struct watcher *watchers;
+    size_t watchers_len;
+    struct change recent[API_RECENT_MAX];
+    size_t recent_at;
+    int64_t recent_from; /* every change after this revision is in `recent` */
+    uv_timer_t heartbeat;
+    /* api-system.c */
+    int64_t probed_usec; /* when the store was last written for /readyz; 0: never */
+    int probe_rc;
+    int backing_up;
+    uint64_t requests[6]; /* by the first digit of the status */
+    unsigned refs;
+    int freed;
+};
+
+/* One request being answered. Freed by the reply. */
+struct api_call {
+    struct api *api;
+    struct http_request *request;
+    const struct api_route *route;
+    struct identity who; /* .user "" if nobody was asked */
+};
+
+struct api *api_ref(struct api *api);
+void api_unref(struct api *api);
+
+/* --- replies: exactly one for each call, which is gone then */
+void call_reply_json(struct api_call *call, int status, json_t *json); /* takes the reference */
+void call_reply_text(struct api_call *call, int status, const char *type, const char *text);
+void call_reply_empty(struct api_call *call, int status);
+void call_fail(struct api_call *call, const struct error *error);
+/* With 429 and Retry-After. */
+void call_fail_later(struct api_call *call, unsigned retry_sec, const struct error *error);
+/* For answers that http makes otherwise (file, stream). */
+void call_done(struct api_call *call, int status);
+
+/* Fills *ret_actor, which borrows from the call. */
+void call_actor(const struct api_call *call, struct actor *ret_actor);
+
+/* --- checking input */
+/* Only these parameters, each at most once; NULL-terminated. One ending in '+' may come often, one
+ * in '*' is a prefix and may too. */
+int call_check_query(const struct api_call *call, const char *const *names, struct error *error);
+/* The number in a parameter; `fallback` when it isn't there. */
+int call_query_number(const struct api_call *call, const char *name, int64_t min, int64_t max,
+                      int64_t fallback, int64_t *ret_value, struct error *error);
+/* "true" or "false"; false when it isn't there. */
+int call_query_bool(const struct api_call *call, const char *name, int *ret_value,
+                    struct error *error);
+/* The body as an object with no other members than these (NULL-terminated). */
+int call_body(struct api_call *call, const char *const *members, json_t **ret_body,
+              struct error *error);
+
+/* --- api-routes.c */
+void api_routes_make(struct api *api);
+void api_routes_free(struct api *api);
+extern const char *const API_BASE;
+
+/* --- api-objects.c */
+json_t *object_json(struct api *api, const struct kind *kind, const char *id,
+                    const struct tree_entry *entry);
+void object_list(struct api_call *call);
+void object_get(struct api_call *call);
+/* --- api-write.c */
+void object_create(struct api_call *call);
+void object_replace(struct api_call *call);
+void object_patch(struct api_call *call);
+void object_delete(struct api_call *call);
+
+/* --- api-session.c */
+void session_create(struct api_call *call);
+void session_get(struct api_call *call);
+void session_delete(struct api_call *call);
+void api_token_create(struct api_call *call);
+void api_token_list(struct api_call *call);
+void api_token_delete(struct api_call *call);
+
+/* --- api-watch.c */
+void watch_init(struct api *api);
+void watch_done(struct api *api);
+void watch_begin(struct api_call *call);
+
+/* --- api-doc.c, api-page.c */
+const json_t *doc_openapi(struct api *api);
+void doc_get_openapi(struct api_call *call);
+void doc_get_page(struct api_call *call);
+void doc_get_style(struct api_call *call);
+
+/* --- api-system.c */
+void system_healthz(struct api_call *call);
+void system_readyz(struct api_call *call);
+void system_metrics(struct api_call *call);
+void system_backup(struct api_call *call);
+void system_preflight(struct api_call *call);
+
+/* --- api-v1.c */
+void v1_fail(struct http_request *request, const struct error *error);
+void v1_authenticate(struct api_call *call);
+void v1_nodes(struct api_call *call);
+void v1_unknown(struct api_call *call);
