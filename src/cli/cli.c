@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,26 +85,41 @@ char *object_path(const char *kind, const char *id)
     return xasprintf(API "/%s/%s", kind, escaped);
 }
 
-enum exit_code cli_pages(struct cli *cli, const char *kind, const char *query, cli_page_fn *each,
-                         void *arg)
+/* One page; *cursor becomes the next one's, "" after the last. *len is how many came. */
+static enum exit_code one_page(struct cli *cli, const char *kind, const char *query, size_t limit,
+                               char **cursor, size_t *len, cli_page_fn *each, void *arg)
+{
+    _cleanup_free_ char *escaped = url_escape(*cursor);
+    _cleanup_free_ char *path =
+        xasprintf(API "/%s?limit=%zu%s%s%s%s", kind, limit, query[0] ? "&" : "", query,
+                  escaped[0] ? "&cursor=" : "", escaped);
+    struct response response;
+    enum exit_code code = cli_call(cli, "GET", path, NULL, 0, &response);
+
+    if (code == CLI_OK) {
+        const json_t *items = json_object_get(response.body, "items");
+        free(*cursor);
+        *cursor = xstrdup(json_get_string(response.body, "cursor", ""));
+        *len = json_array_size(items);
+        code = each(cli, items, arg);
+    }
+    response_done(&response);
+    return code;
+}
+
+enum exit_code cli_pages(struct cli *cli, const char *kind, const char *query, size_t limit,
+                         cli_page_fn *each, void *arg)
 {
     _cleanup_free_ char *cursor = xstrdup("");
-    enum exit_code code = CLI_OK;
+    enum exit_code code;
+    size_t left = limit ? limit : SIZE_MAX;
 
     do {
-        _cleanup_free_ char *escaped = url_escape(cursor);
-        _cleanup_free_ char *path =
-            xasprintf(API "/%s?limit=%d%s%s%s%s", kind, PAGE_MAX, query[0] ? "&" : "", query,
-                      cursor[0] ? "&cursor=" : "", escaped);
-        struct response response;
-        code = cli_call(cli, "GET", path, NULL, 0, &response);
-        free(TAKE(cursor));
-        if (code == CLI_OK) {
-            cursor = xstrdup(json_get_string(response.body, "cursor", ""));
-            code = each(cli, json_object_get(response.body, "items"), arg);
-        }
-        response_done(&response);
-    } while (code == CLI_OK && cursor[0]);
+        size_t len = 0;
+        code = one_page(cli, kind, query, left < PAGE_MAX ? left : PAGE_MAX, &cursor, &len, each,
+                        arg);
+        left -= len < left ? len : left;
+    } while (code == CLI_OK && cursor[0] && left > 0);
     return code;
 }
 
@@ -116,7 +132,7 @@ static enum exit_code collect(struct cli *cli, const json_t *items, void *arg)
 enum exit_code cli_list(struct cli *cli, const char *kind, const char *query, json_t **ret_items)
 {
     json_t *items = json_array();
-    enum exit_code code = cli_pages(cli, kind, query, collect, items);
+    enum exit_code code = cli_pages(cli, kind, query, 0, collect, items);
 
     if (code != CLI_OK) {
         json_decref(items);

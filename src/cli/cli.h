@@ -47,13 +47,13 @@ enum exit_code cli_fail(const struct cli *cli, enum exit_code code, const struct
 enum exit_code cli_say(enum exit_code code, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Calls `each` for all pages of a list; `query` ("label=a%3Db") may be "". `each` gets one page's
- * array. Stops when it doesn't give CLI_OK. */
+/* Calls `each` for the pages of a list, up to `limit` objects (0: all); `query` ("label=a%3Db")
+ * may be "". `each` gets one page's array. Stops when it doesn't give CLI_OK. */
 typedef enum exit_code cli_page_fn(struct cli *cli, const json_t *items, void *arg);
-enum exit_code cli_pages(struct cli *cli, const char *kind, const char *query, cli_page_fn *each,
-                         void *arg);
+enum exit_code cli_pages(struct cli *cli, const char *kind, const char *query, size_t limit,
+                         cli_page_fn *each, void *arg);
 
-/* All pages in one new array. */
+/* All of them in one new array. */
 enum exit_code cli_list(struct cli *cli, const char *kind, const char *query, json_t **ret_items);
 
 /* "/api/v2/nodes/Agent.1"; `id` NULL: the list. The caller frees it. */
@@ -121,4 +121,5 @@ command_fn run_status;                                                  /* statu
 command_fn run_events;                                                  /* events.c */
 command_fn run_export, run_apply;                                       /* apply.c */
 command_fn run_backup;                                                  /* backup.c */
-command_fn run_version, run_help, run_completion;                       /* main.c */
+command_fn run_version, run_help;                                       /* help.c */
+command_fn run_completion;                                              /* completion.c */

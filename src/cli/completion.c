@@ -138,3 +138,17 @@ void completion_zsh(const struct commands *commands, FILE *stream)
           "if [ \"$funcstack[1]\" = _cnsmo ]; then _cnsmo \"$@\"; else compdef _cnsmo cnsmo; fi\n",
           stream);
 }
+
+int run_completion(struct cli *cli)
+{
+    const char *shell = cli->args.arguments[0];
+
+    if (strcmp(shell, "bash") == 0) {
+        completion_bash(cli->commands, stdout);
+    } else if (strcmp(shell, "zsh") == 0) {
+        completion_zsh(cli->commands, stdout);
+    } else {
+        return cli_say(CLI_USAGE, "there is completion for bash and zsh, not for \"%s\"", shell);
+    }
+    return CLI_OK;
+}

@@ -193,3 +193,28 @@ int help_about(const struct commands *commands, const char *words, FILE *stream)
     fprintf(stream, "\n\"cnsmo help %s ...\" explains one.\n", words);
     return 1;
 }
+
+int run_version(struct cli *cli)
+{
+    puts("cnsmo " CNSMO_VERSION);
+    return CLI_OK;
+}
+
+int run_help(struct cli *cli)
+{
+    _cleanup_free_ char *words = xstrdup("");
+
+    for (unsigned i = 0; i < cli->args.arguments_len; i++) {
+        char *longer = xasprintf("%s%s%s", words, i ? " " : "", cli->args.arguments[i]);
+        free(words);
+        words = longer;
+    }
+    if (!words[0]) {
+        help_overview(cli->commands, stdout);
+        return CLI_OK;
+    }
+    if (!help_about(cli->commands, words, stdout)) {
+        return cli_say(CLI_USAGE, "no command \"%s\"; \"cnsmo help\" lists them", words);
+    }
+    return CLI_OK;
+}

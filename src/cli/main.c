@@ -9,45 +9,6 @@
 #include "cli/cli.h"
 #include "lib/mem.h"
 
-int run_version(struct cli *cli)
-{
-    puts("cnsmo " CNSMO_VERSION);
-    return CLI_OK;
-}
-
-int run_help(struct cli *cli)
-{
-    _cleanup_free_ char *words = xstrdup("");
-
-    for (unsigned i = 0; i < cli->args.arguments_len; i++) {
-        char *longer = xasprintf("%s%s%s", words, i ? " " : "", cli->args.arguments[i]);
-        free(words);
-        words = longer;
-    }
-    if (!words[0]) {
-        help_overview(cli->commands, stdout);
-        return CLI_OK;
-    }
-    if (!help_about(cli->commands, words, stdout)) {
-        return cli_say(CLI_USAGE, "no command \"%s\"; \"cnsmo help\" lists them", words);
-    }
-    return CLI_OK;
-}
-
-int run_completion(struct cli *cli)
-{
-    const char *shell = cli->args.arguments[0];
-
-    if (strcmp(shell, "bash") == 0) {
-        completion_bash(cli->commands, stdout);
-    } else if (strcmp(shell, "zsh") == 0) {
-        completion_zsh(cli->commands, stdout);
-    } else {
-        return cli_say(CLI_USAGE, "there is completion for bash and zsh, not for \"%s\"", shell);
-    }
-    return CLI_OK;
-}
-
 /* -o, colours and where the server is. */
 static enum exit_code prepare(struct cli *cli)
 {

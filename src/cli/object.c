@@ -67,7 +67,7 @@ int run_list(struct cli *cli)
     enum exit_code code = list_query(cli, &query);
 
     if (code == CLI_OK && cli->output == OUTPUT_JSONL) {
-        return cli_pages(cli, kind->name, query, print_page, (void *)kind); /* as they come */
+        return cli_pages(cli, kind->name, query, 0, print_page, (void *)kind); /* as they come */
     }
     if (code == CLI_OK) {
         code = cli_list(cli, kind->name, query, &items);

@@ -1,7 +1,6 @@
 /* status.c - the deployment on one screen: the server, every node with its services, and what
  * needs attention. */
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -61,7 +60,7 @@ static void attend_node(json_t *attention, const json_t *node)
 }
 
 /* {"server":{...},"nodes":{"total","connected"},"attention":[...],"items":[...]} */
-static json_t *make_overview(const struct cli *cli, const json_t *health, const json_t *nodes)
+static json_t *make_overview(const struct cli *cli, const char *version, const json_t *nodes)
 {
     json_t *attention = json_array(), *node;
     size_t i, connected = 0;
@@ -71,9 +70,8 @@ static json_t *make_overview(const struct cli *cli, const json_t *health, const 
         attend_node(attention, node);
     }
     return json_pack("{s:{s:s, s:s}, s:{s:i, s:i}, s:o, s:O}", "server", "url", cli->config.url,
-                     "version", json_get_string(health, "version", "unknown"), "nodes", "total",
-                     (int)json_array_size(nodes), "connected", (int)connected, "attention",
-                     attention, "items", nodes);
+                     "version", version, "nodes", "total", (int)json_array_size(nodes),
+                     "connected", (int)connected, "attention", attention, "items", nodes);
 }
 
 static void print_overview(const struct cli *cli, const json_t *overview)
@@ -108,24 +106,38 @@ static void print_overview(const struct cli *cli, const json_t *overview)
     }
 }
 
+/* The server's version, as its API's document tells it. */
+static enum exit_code ask_version(struct cli *cli, char **ret_version)
+{
+    struct response response;
+    enum exit_code code = cli_call(cli, "GET", API "/openapi.json", NULL, 0, &response);
+
+    if (code == CLI_OK) {
+        free(*ret_version);
+        *ret_version =
+            xstrdup(json_get_string(json_object_get(response.body, "info"), "version", "unknown"));
+    }
+    response_done(&response);
+    return code;
+}
+
 static enum exit_code show_once(struct cli *cli, int clear)
 {
+    _cleanup_free_ char *version = NULL;
     json_t *nodes = NULL;
-    struct response health = {0};
-    enum exit_code code = cli_call(cli, "GET", "/healthz", NULL, 0, &health);
+    enum exit_code code = ask_version(cli, &version);
 
     if (code == CLI_OK) {
         code = cli_list(cli, "nodes", "", &nodes);
     }
     if (code == CLI_OK) {
-        json_t *overview = make_overview(cli, health.body, nodes);
+        json_t *overview = make_overview(cli, version, nodes);
         fputs(clear ? "\033[H\033[2J" : "", stdout);
         print_overview(cli, overview);
         fflush(stdout);
         json_decref(overview);
     }
     json_decref(nodes);
-    response_done(&health);
     return code;
 }
 
@@ -133,14 +145,14 @@ int run_status(struct cli *cli)
 {
     int watch = args_given(&cli->args, "watch") != NULL;
     int clear = watch && cli->output == OUTPUT_TABLE && isatty(STDOUT_FILENO);
+    enum exit_code code;
 
-    for (;;) {
-        enum exit_code code = show_once(cli, clear);
-        /* A server that is away for a moment is what somebody who watches wants to see. */
-        if (!watch || (code != CLI_OK && code != CLI_UNREACHABLE)) {
-            return code;
+    do {
+        code = show_once(cli, clear);
+        if (watch) {
+            sleep(WATCH_EVERY_SEC);
         }
-        struct timespec pause = {.tv_sec = WATCH_EVERY_SEC};
-        nanosleep(&pause, NULL);
-    }
+        /* A server that is away for a moment is what somebody who watches wants to see. */
+    } while (watch && (code == CLI_OK || code == CLI_UNREACHABLE));
+    return code;
 }
