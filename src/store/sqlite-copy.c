@@ -26,15 +26,19 @@ static int sync_path(const char *path, int flags)
     return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == NULL ? xstrdup(".")
+                         : xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
 static int sync_folder_of(const char *path)
 {
-    _cleanup_free_ char *folder = xstrdup(path);
-    char *slash = strrchr(folder, '/');
+    _cleanup_free_ char *folder = folder_of(path);
 
-    if (slash) {
-        slash[slash == folder] = '\0';
-    }
-    return sync_path(slash ? folder : ".", O_DIRECTORY);
+    return sync_path(folder, O_DIRECTORY);
 }
 
 /* --- the seal ------------------------------------------------------------------------------- */
@@ -310,6 +314,21 @@ static int advance(sqlite3 *db, const struct restore *r, struct error *error)
     return rc == SQLITE_OK ? 0 : db_fail(db, rc, r->fresh, error);
 }
 
+/* A restore is run by root, the server isn't: the new file belongs to whom its folder does. */
+static int give_to_owner(const struct restore *r, struct error *error)
+{
+    _cleanup_free_ char *folder = folder_of(r->path);
+    struct stat st;
+
+    if (geteuid() == 0 && (stat(folder, &st) < 0 || chown(r->fresh, st.st_uid, st.st_gid) < 0)) {
+        int code = errno;
+        error_set(error, 500, NULL, "cannot give %s to the owner of %s: %s", r->fresh, folder,
+                  strerror(code));
+        return -code;
+    }
+    return 0;
+}
+
 static int make_fresh(const struct restore *r, struct error *error)
 {
     _cleanup_db_ sqlite3 *db = NULL;
@@ -317,7 +336,8 @@ static int make_fresh(const struct restore *r, struct error *error)
 
     rc = rc < 0 ? rc : db_connect(r->fresh, &db, error);
     rc = rc < 0 ? rc : check_copy(db, r, error);
-    return rc < 0 ? rc : advance(db, r, error);
+    rc = rc < 0 ? rc : advance(db, r, error);
+    return rc < 0 ? rc : give_to_owner(r, error);
 }
 
 /* Locks the present database, so that no server starts on it meanwhile, and turns it into one

@@ -16,7 +16,7 @@
 static int migrate_to_1(sqlite3 *db)
 {
     return db_exec(db, "CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
-                       "INSERT INTO meta VALUES('revision', 0), ('compacted', 0);"
+                       "INSERT INTO meta VALUES('revision', 0), ('compacted', 0), ('failures', 0);"
                        "CREATE TABLE state(key TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL,"
                        " revision INTEGER NOT NULL);"
                        "CREATE TABLE log(id INTEGER PRIMARY KEY, key TEXT NOT NULL, value BLOB);");

@@ -154,6 +154,7 @@ int writer_init(struct writer *writer, sqlite3 *db)
         {&writer->del, "DELETE FROM state WHERE key = ?1"},
         {&writer->log, "INSERT INTO log(id, key, value) VALUES(?3, ?1, ?2)"},
         {&writer->count, "UPDATE meta SET value = ?3 WHERE name = 'revision'"},
+        {&writer->touch, "UPDATE meta SET value = value + 1 WHERE name = 'failures'"},
     };
     int64_t revision;
     int rc = db_get_integer(db, "SELECT value FROM meta WHERE name = 'revision'", &revision);
@@ -171,8 +172,9 @@ int writer_init(struct writer *writer, sqlite3 *db)
 
 void writer_done(struct writer *writer)
 {
-    sqlite3_stmt **all[] = {&writer->begin, &writer->commit, &writer->rollback, &writer->get,
-                            &writer->put,   &writer->del,    &writer->log,      &writer->count};
+    sqlite3_stmt **all[] = {&writer->begin, &writer->commit, &writer->rollback,
+                            &writer->get,   &writer->put,    &writer->del,
+                            &writer->log,   &writer->count,  &writer->touch};
 
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         db_finalize(all[i]);
@@ -294,6 +296,31 @@ static int commit_together(struct writer *writer, struct txn *list)
     return 0;
 }
 
+/* A commit that failed in its last step (the sync) may have left all of itself in the journal,
+ * behind its valid end: a crash now would bring it back although it was reported as failed. A
+ * commit that only counts failures (one that writes no page would do nothing) takes its place.
+ * When that fails too the disk is broken, and there is no more to do. */
+static void overwrite_failed(struct writer *writer)
+{
+    int rc = run(writer, writer->begin, NULL, 0);
+
+    rc = rc < 0 ? rc : run(writer, writer->touch, NULL, 0);
+    rc = rc < 0 ? rc : run(writer, writer->commit, NULL, 0);
+    if (rc < 0 && !sqlite3_get_autocommit(writer->db)) {
+        run(writer, writer->rollback, NULL, 0);
+    }
+}
+
+/* apply() has noted a success or a failed compare; a failure of the disk overrides both. */
+static void set_outcome(struct writer *writer, struct txn *txn, int rc)
+{
+    if (rc < 0) {
+        overwrite_failed(writer);
+        txn->rc = rc == -ENOSPC ? -ENOSPC : -EIO;
+        txn->revision = writer->revision;
+    }
+}
+
 static void commit_alone(struct writer *writer, struct txn *txn)
 {
     struct txn *next = txn->next;
@@ -301,10 +328,7 @@ static void commit_alone(struct writer *writer, struct txn *txn)
     txn->next = NULL;
     int rc = commit_together(writer, txn);
     txn->next = next;
-    if (rc < 0) {
-        txn->rc = rc == -ENOSPC ? -ENOSPC : -EIO;
-        txn->revision = writer->revision;
-    }
+    set_outcome(writer, txn, rc);
 }
 
 static void drop_unchanged(struct txn *txn)
@@ -321,7 +345,11 @@ static void drop_unchanged(struct txn *txn)
 
 void writer_commit(struct writer *writer, struct txn *list)
 {
-    if (commit_together(writer, list) < 0) {
+    int rc = commit_together(writer, list);
+
+    if (rc < 0 && !list->next) {
+        set_outcome(writer, list, rc);
+    } else if (rc < 0) {
         for (struct txn *txn = list; txn; txn = txn->next) {
             commit_alone(writer, txn);
         }

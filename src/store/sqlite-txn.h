@@ -30,7 +30,7 @@ void txn_free(struct txn *txn);
 /* The connection with its statements prepared. */
 struct writer {
     sqlite3 *db; /* borrowed */
-    sqlite3_stmt *begin, *commit, *rollback, *get, *put, *del, *log, *count;
+    sqlite3_stmt *begin, *commit, *rollback, *get, *put, *del, *log, *count, *touch;
     int64_t revision; /* of the last committed transaction */
 };
 
