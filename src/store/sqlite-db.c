@@ -213,15 +213,19 @@ int db_migrate(sqlite3 *db, const char *path, const struct db_schema *schema, in
 static int keep_copy(sqlite3 *db, const char *path, int version, struct error *error)
 {
     _cleanup_free_ char *copy = xasprintf("%s.bak-v%d", path, version);
-    int rc;
+    _cleanup_free_ char *fresh = xasprintf("%s.new", copy);
 
-    /* One is there when an earlier attempt to migrate failed: the database hasn't changed. */
-    unlink(copy);
-    rc = copy_database(db, copy, NULL, NULL);
-    return rc < 0
-               ? error_set(error, error_status(rc), NULL,
-                           "cannot keep %s before the schema is migrated: %s", copy, strerror(-rc))
-               : 0;
+    /* An older copy gives way only when the new one is there. */
+    unlink(fresh);
+    int rc = copy_database(db, fresh, NULL, NULL);
+    if (rc == 0 && rename(fresh, copy) < 0) {
+        rc = -errno;
+    }
+    if (rc < 0) {
+        error_set(error, error_status(rc), NULL,
+                  "cannot keep %s before the schema is migrated: %s", copy, strerror(-rc));
+    }
+    return rc;
 }
 
 int db_open(const char *path, const struct db_schema *schema, sqlite3 **ret_db,

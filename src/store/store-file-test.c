@@ -263,6 +263,35 @@ static void a_backup_comes_back(void **state)
     assert_string_equal(kept, "a=later@3 b=2@2 c=later@4 ");
 }
 
+static void copy_bytes(const char *from, const char *to)
+{
+    _cleanup_buf_ struct buf content = BUF_INIT(16 << 20);
+
+    assert_int_equal(file_read(from, &content), 0);
+    assert_int_equal(file_write_atomic(to, content.data, content.size, 0600), 0);
+}
+
+/* The folder of a server that was killed, copied as it is: the journal comes along. */
+static void a_plain_copy_with_its_journal_is_restorable(void **state)
+{
+    struct fixture *f = *state;
+    _cleanup_free_ char *copy = fixture_file(f, "copy"), *journal = fixture_file(f, "copy-wal");
+    _cleanup_free_ char *wal = fixture_file(f, "cnsmod.db-wal");
+    _cleanup_free_ char *rest = fixture_file(f, "cnsmod.db.restoring-wal");
+
+    put(f, "a", "1");
+    put(f, "b", "2");
+    copy_bytes(f->path, copy);
+    copy_bytes(wal, journal);
+    put(f, "c", "3");
+    fixture_close(f);
+    assert_int_equal(store_restore(copy, f->path, &f->error), 0);
+    assert_false(file_exists(rest));
+    fixture_open(f);
+    _cleanup_free_ char *text = dump(f);
+    assert_string_equal(text, "a=1@1 b=2@2 ");
+}
+
 static void ignore_change(void *arg, int64_t revision, const struct store_entry *entries,
                           size_t len)
 {
@@ -452,6 +481,7 @@ int main(void)
         T(a_copy_from_before_is_restorable),
         T(a_failed_migration_changes_nothing),
         T(a_backup_comes_back),
+        T(a_plain_copy_with_its_journal_is_restorable),
         T(what_was_before_a_restore_is_stale),
         T(a_restore_needs_no_present_database),
         T(a_damaged_backup_is_refused),
