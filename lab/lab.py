@@ -108,10 +108,12 @@ class Lab:
         """Machines and cables, but no program of ours."""
         if os.geteuid() != 0:
             raise LabError("the lab needs root: sudo ./dev lab up")
-        if processes.machines(str(self.folder)):
-            raise LabError(f"a lab runs already (in {self.folder}): ./dev lab down, or use it")
+        running = self._same_slot(processes.folders())
+        if running:
+            raise LabError(f"a lab runs already (in {running}): ./dev lab down there, or use it")
         self.down()
         self.folder.mkdir(mode=0o700, parents=True)
+        (self.folder / "slot").write_text(f"{self.slot}\n")
         try:
             self._mount()
             self.topology.build()
@@ -121,6 +123,17 @@ class Lab:
         except BaseException:
             self.fail()
             raise
+
+    def _same_slot(self, folders):
+        """The first of these labs that has our folder, or our way to this machine; or None."""
+        for folder in sorted(folders):
+            try:
+                slot = int((pathlib.Path(folder) / "slot").read_text())
+            except (OSError, ValueError):
+                slot = None
+            if folder == str(self.folder) or slot == self.slot:
+                return folder
+        return None
 
     def _mount(self):
         """What machines write stands on a tmpfs: fast, an upper layer everywhere, gone at once."""
@@ -288,7 +301,8 @@ class Lab:
     def down(self):
         """Leaves nothing behind, whatever state the lab is in; nothing to do is fine too."""
         processes.kill_all(str(self.folder))
-        self.topology.unplug_host()
+        if not self._same_slot(processes.folders()):
+            self.topology.unplug_host()
         store = str(self.folder / "fs")
 
         def unmounted():

@@ -83,6 +83,11 @@ def machines(folder):
     return found
 
 
+def folders():
+    """The folders of all labs that run on this machine."""
+    return {lab for pid, lab, _ in _marked() if alive(pid)}
+
+
 def kill_all(folder, name=None):
     """Ends the machines of a lab (or one of them), and returns when they are gone."""
     def victims():
