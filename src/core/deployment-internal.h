@@ -62,6 +62,8 @@ struct deployment {
     struct omap quarantine; /* claim key -> struct quarantine */
     uint32_t address_hint;  /* the address allocated last */
     int64_t last_event;
+    int64_t refusals_since; /* the minute in which `refusals` joins were refused */
+    unsigned refusals;
     size_t events;
 };
 

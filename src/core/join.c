@@ -234,12 +234,29 @@ static void on_committed(void *arg, int rc, int64_t revision)
     finish(j, rc, revision, rc < 0 ? &error : NULL);
 }
 
+enum {
+    REFUSALS_PER_MINUTE = 10, /* told as events; strangers must not flood out what others did */
+};
+
+static int may_tell(struct deployment *d)
+{
+    int64_t now = clock_monotonic_usec();
+
+    if (now - d->refusals_since > 60 * 1000000) {
+        d->refusals_since = now;
+        d->refusals = 0;
+    }
+    return d->refusals++ < REFUSALS_PER_MINUTE;
+}
+
 static void refuse(struct joining *j, int rc, const struct error *error)
 {
     struct actor actor = {.name = "-", .source = j->source, .role = ROLE_NONE};
     _cleanup_free_ char *subject = xasprintf("nodes/%s", j->id);
 
-    deployment_event(j->d, &actor, "join-refused", subject, error->detail);
+    if (may_tell(j->d)) {
+        deployment_event(j->d, &actor, "join-refused", subject, error->detail);
+    }
     finish(j, rc, 0, error);
 }
 
