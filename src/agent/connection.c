@@ -1,0 +1,484 @@
+#include "agent/connection.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/hash.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/omap.h"
+#include "link/link.h"
+#include "pki/pki.h"
+
+enum {
+    BACKOFF_MIN_MSEC = 200,
+    BACKOFF_MAX_MSEC = 15000,
+    RENEW_CHECK_MSEC = 3600 * 1000,
+    KEY_MAX = 512,     /* characters of a resource's key */
+    RESYNC_MAX = 3,    /* wrong digests in a row, then we connect anew */
+    FACTS_MAX = 10000, /* kept */
+    CLOCK_WRONG_SEC = 3600,
+};
+
+enum phase {
+    PHASE_WAITING,
+    PHASE_CONNECTING,
+    PHASE_WELCOMED,
+    PHASE_SYNCED,
+};
+
+struct connection {
+    uv_loop_t *loop;
+    struct connection_config config;
+    struct reconcile *reconcile;
+    struct link *link; /* NULL while waiting */
+    enum phase phase;
+    uv_timer_t retry, renew;
+    int closing, handles;
+    size_t server;  /* index of the one that is tried */
+    unsigned tried; /* servers in vain since the last welcome */
+    unsigned resyncs;
+    int told_removed;
+    int64_t started;
+    char problem[600]; /* why we aren't connected */
+    struct omap facts; /* name -> json_t; JSON null: not told yet that it is no more */
+    json_t *status;    /* as last given; NULL: never */
+    json_t *errors;    /* of the last outcome; NULL: none yet */
+    int64_t applied;
+};
+
+static void on_retry(uv_timer_t *timer);
+
+static void free_json(void *value)
+{
+    json_decref(value);
+}
+
+static int is_welcomed(const struct connection *c)
+{
+    return c->link && c->phase >= PHASE_WELCOMED;
+}
+
+/* Takes the reference. */
+static void send_new(struct connection *c, json_t *message)
+{
+    link_send(c->link, message);
+    json_decref(message);
+}
+
+/* --- what we tell -----------------------------------------------------------------------------
+ */
+
+static void send_hello(struct connection *c)
+{
+    char digest[33];
+
+    send_new(c, json_pack("{s:s, s:i, s:s, s:I, s:s, s:s, s:I}", "type", "hello", "version",
+                          LINK_VERSION, "id", c->config.identity->id, "revision",
+                          (json_int_t)reconcile_revision(c->reconcile), "digest",
+                          reconcile_digest(c->reconcile, digest), "agentVersion", CNSMO_VERSION,
+                          "started", (json_int_t)c->started));
+}
+
+static void send_ack(struct connection *c)
+{
+    if (c->link && c->phase == PHASE_SYNCED && c->errors) {
+        send_new(c, json_pack("{s:s, s:I, s:O}", "type", "ack", "revision", (json_int_t)c->applied,
+                              "errors", c->errors));
+    }
+}
+
+static void send_status(struct connection *c)
+{
+    if (is_welcomed(c) && c->status) {
+        send_new(c, json_pack("{s:s, s:O}", "type", "status", "status", c->status));
+    }
+}
+
+static void send_fact(struct connection *c, const char *name, json_t *value)
+{
+    send_new(c, json_pack("{s:s, s:{s:O}}", "type", "facts", "facts", name, value));
+}
+
+/* One message for each: together they could be longer than a line may be. */
+static void send_facts(struct connection *c)
+{
+    omap_foreach (fact, &c->facts) {
+        send_fact(c, fact->key, fact->value);
+        if (json_is_null((json_t *)fact->value)) {
+            json_decref(omap_del(&c->facts, fact->key));
+        }
+    }
+}
+
+void connection_report(void *arg, const char *name, json_t *value)
+{
+    struct connection *c = arg;
+    json_t *old = omap_get(&c->facts, name);
+
+    if ((!value && (!old || json_is_null(old))) || (value && old && json_equal(old, value)) ||
+        (!old && c->facts.len >= FACTS_MAX)) {
+        json_decref(value);
+        return;
+    }
+    if (is_welcomed(c)) {
+        send_fact(c, name, value ? value : json_null());
+    }
+    if (!value && is_welcomed(c)) {
+        json_decref(omap_del(&c->facts, name));
+    } else {
+        json_decref(omap_put(&c->facts, name, value ? value : json_null()));
+    }
+}
+
+void connection_applied(void *arg, int64_t revision, const json_t *errors)
+{
+    struct connection *c = arg;
+
+    json_decref(c->errors);
+    c->errors = json_deep_copy(errors);
+    c->applied = revision;
+    send_ack(c);
+}
+
+void connection_status(struct connection *c, const json_t *status)
+{
+    if (c->status && json_equal(c->status, (json_t *)status)) {
+        return;
+    }
+    json_decref(c->status);
+    c->status = json_deep_copy(status);
+    send_status(c);
+}
+
+/* --- certificates ------------------------------------------------------------------------------
+ */
+
+static void check_certificate(struct connection *c)
+{
+    struct error error = {0};
+    char *csr = NULL;
+
+    if (!is_welcomed(c) || identity_days_left(c->config.identity) >= PKI_RENEW_DAYS) {
+        return;
+    }
+    if (pki_make_csr_for(c->config.identity->key_pem, c->config.identity->id, &csr, &error) < 0) {
+        log_error("cannot ask for a new certificate", "reason", error.detail, NULL);
+        return;
+    }
+    send_new(c, json_pack("{s:s, s:s}", "type", "renew", "csr", csr));
+    free(csr);
+}
+
+static void on_renew_timer(uv_timer_t *timer)
+{
+    check_certificate(timer->data);
+}
+
+/* The old one stays in use until the new one is on the disk; this connection isn't touched. */
+static void on_renewed(struct connection *c, const json_t *message)
+{
+    struct error error = {0};
+
+    if (identity_renew(c->config.state_dir, c->config.identity,
+                       json_get_string(message, "certificate", ""), &error) < 0) {
+        log_error("the new certificate isn't taken", "reason", error.detail, NULL);
+    } else {
+        log_info("certificate renewed", "node", c->config.identity->id, NULL);
+    }
+}
+
+/* --- what we are told --------------------------------------------------------------------------
+ */
+
+static void warn_of_clock(const json_t *message)
+{
+    int64_t theirs;
+
+    if (clock_parse(json_get_string(message, "time", ""), &theirs) < 0) {
+        return;
+    }
+    int64_t off = (theirs - clock_now_usec()) / 1000000;
+    if (off > CLOCK_WRONG_SEC || off < -CLOCK_WRONG_SEC) {
+        char seconds[24];
+        snprintf(seconds, sizeof seconds, "%lld", (long long)off);
+        log_warn("this machine's clock and the server's differ", "seconds", seconds, NULL);
+    }
+}
+
+static void on_welcome(struct connection *c, const json_t *message)
+{
+    c->phase = PHASE_WELCOMED;
+    c->tried = 0;
+    c->resyncs = 0;
+    c->problem[0] = '\0';
+    log_info("connected", "node", c->config.identity->id, "server",
+             c->config.identity->servers[c->server], "address",
+             json_get_string(message, "address", "-"), NULL);
+    warn_of_clock(message);
+    send_facts(c);
+    send_status(c);
+    check_certificate(c);
+}
+
+static void protocol_error(struct connection *c, const char *what)
+{
+    snprintf(c->problem, sizeof c->problem, "the server sent %s", what);
+    log_error("closing the connection", "reason", c->problem, NULL);
+    link_close(c->link);
+}
+
+static void on_resource(struct connection *c, const json_t *message, int is_put)
+{
+    const char *key = json_get_string(message, "key", "");
+    json_int_t revision = json_get_integer(message, "revision", 0);
+    json_t *body = json_object_get(message, "body");
+
+    if (key[0] == '\0' || strlen(key) > KEY_MAX || (is_put && !json_is_object(body))) {
+        protocol_error(c, "a resource without a key or body");
+    } else if (is_put) {
+        reconcile_put(c->reconcile, key, revision, body);
+    } else {
+        reconcile_delete(c->reconcile, key, revision);
+    }
+}
+
+static void on_sync(struct connection *c, const json_t *message)
+{
+    int64_t revision = json_get_integer(message, "revision", -1);
+
+    if (reconcile_sync(c->reconcile, revision, json_get_string(message, "digest", "")) < 0) {
+        if (++c->resyncs > RESYNC_MAX) {
+            protocol_error(c, "resources that never match its digest");
+            return;
+        }
+        log_warn("the resources don't match the server's digest; asking for all of them", "node",
+                 c->config.identity->id, NULL);
+        send_new(c, json_pack("{s:s}", "type", "resync"));
+        return;
+    }
+    c->resyncs = 0;
+    int first = c->phase != PHASE_SYNCED;
+    c->phase = PHASE_SYNCED;
+    /* The reconciler doesn't repeat an outcome, but this server may not have heard it. */
+    if (first && c->applied == revision) {
+        send_ack(c);
+    }
+}
+
+static int means_removed(const struct connection *c, json_int_t status)
+{
+    return status == 410 || (c->phase < PHASE_WELCOMED && (status == 403 || status == 404));
+}
+
+static void on_error(struct connection *c, const json_t *message)
+{
+    json_int_t status = json_get_integer(message, "status", 500);
+    const char *detail = json_get_string(message, "detail", "no reason given");
+
+    snprintf(c->problem, sizeof c->problem, "%s", detail);
+    if (means_removed(c, status) && !c->told_removed) {
+        c->told_removed = 1;
+        c->config.removed(c->config.arg, detail);
+    }
+}
+
+static void on_refused(const json_t *message)
+{
+    char *facts = json_dumps(json_object_get(message, "facts"), JSON_COMPACT | JSON_ENCODE_ANY);
+
+    log_warn("the server doesn't take a report", "facts", facts, "reason",
+             json_get_string(message, "detail", ""), NULL);
+    free(facts);
+}
+
+static void on_message(struct link *link, void *arg, const char *type, const json_t *message)
+{
+    struct connection *c = arg;
+
+    if (c->closing) {
+        return;
+    }
+    if (strcmp(type, "welcome") == 0) {
+        on_welcome(c, message);
+    } else if (strcmp(type, "error") == 0) {
+        on_error(c, message);
+    } else if (strcmp(type, "pong") == 0) {
+        return;
+    } else if (!is_welcomed(c)) {
+        protocol_error(c, "something else than a welcome");
+    } else if (strcmp(type, "snapshot") == 0) {
+        reconcile_begin_snapshot(c->reconcile);
+    } else if (strcmp(type, "put") == 0 || strcmp(type, "delete") == 0) {
+        on_resource(c, message, type[0] == 'p');
+    } else if (strcmp(type, "sync") == 0) {
+        on_sync(c, message);
+    } else if (strcmp(type, "renewed") == 0) {
+        on_renewed(c, message);
+    } else if (strcmp(type, "refused") == 0) {
+        on_refused(message);
+    } else {
+        protocol_error(c, "a message of an unknown type");
+    }
+}
+
+/* --- connecting --------------------------------------------------------------------------------
+ */
+
+uint64_t connection_backoff_msec(unsigned rounds, uint32_t random)
+{
+    unsigned shift = rounds < 10 ? rounds : 10;
+    uint64_t most = (uint64_t)BACKOFF_MIN_MSEC << shift;
+
+    if (most > BACKOFF_MAX_MSEC) {
+        most = BACKOFF_MAX_MSEC;
+    }
+    return most / 2 + random % (most / 2 + 1);
+}
+
+static void retry_later(struct connection *c)
+{
+    size_t len = 0;
+    uint32_t random;
+
+    while (c->config.identity->servers[len]) {
+        len++;
+    }
+    c->server = (c->server + 1) % len;
+    random_bytes(&random, sizeof random);
+    uint64_t msec = connection_backoff_msec(c->tried / (unsigned)len, random);
+    c->tried++;
+    /* Within a round the next server is asked at once. */
+    uv_timer_start(&c->retry, on_retry, c->tried % len ? 0 : msec, 0);
+}
+
+static void on_opened(struct link *link, void *arg)
+{
+    struct connection *c = arg;
+
+    if (!c->closing) {
+        send_hello(c);
+    }
+}
+
+static void maybe_free(struct connection *c);
+
+static void on_link_closed(struct link *link, void *arg, const struct error *error)
+{
+    struct connection *c = arg;
+    int was_connected = c->phase >= PHASE_WELCOMED;
+
+    c->link = NULL;
+    c->phase = PHASE_WAITING;
+    if (c->closing) {
+        maybe_free(c);
+        return;
+    }
+    reconcile_abort(c->reconcile);
+    if (c->problem[0] == '\0') {
+        snprintf(c->problem, sizeof c->problem, "%s", error ? error->detail : "closed");
+    }
+    if (c->told_removed) {
+        return;
+    }
+    /* Once when it begins, not at each try. */
+    if (was_connected || c->tried == 0) {
+        log_warn("not connected", "node", c->config.identity->id, "server",
+                 c->config.identity->servers[c->server], "reason", c->problem, NULL);
+    }
+    retry_later(c);
+}
+
+static const struct link_handler HANDLER = {
+    .opened = on_opened,
+    .message = on_message,
+    .closed = on_link_closed,
+};
+
+static void on_retry(uv_timer_t *timer)
+{
+    struct connection *c = timer->data;
+    const struct identity *identity = c->config.identity;
+    _cleanup_free_ char *host = NULL;
+    struct link_client_config config = {.fingerprint = identity->fingerprint,
+                                        .certificate_pem = identity->cert_pem,
+                                        .key_pem = identity->key_pem};
+
+    if (identity_server_parse(identity->servers[c->server], &host, &config.port) < 0) {
+        snprintf(c->problem, sizeof c->problem, "%s isn't host:port",
+                 identity->servers[c->server]);
+        retry_later(c);
+        return;
+    }
+    config.address = host;
+    c->problem[0] = '\0';
+    c->phase = PHASE_CONNECTING;
+    c->link = link_connect(c->loop, &config, &HANDLER, c);
+}
+
+/* --- life --------------------------------------------------------------------------------------
+ */
+
+struct connection *connection_new(uv_loop_t *loop, const struct connection_config *config)
+{
+    struct connection *c = xnew(struct connection);
+
+    c->loop = loop;
+    c->config = *config;
+    c->started = clock_now_usec();
+    c->handles = 2;
+    uv_timer_init(loop, &c->retry);
+    uv_timer_init(loop, &c->renew);
+    c->retry.data = c->renew.data = c;
+    return c;
+}
+
+void connection_start(struct connection *c, struct reconcile *reconcile)
+{
+    c->reconcile = reconcile;
+    uv_timer_start(&c->retry, on_retry, 0, 0);
+    uv_timer_start(&c->renew, on_renew_timer, RENEW_CHECK_MSEC, RENEW_CHECK_MSEC);
+}
+
+static void maybe_free(struct connection *c)
+{
+    if (c->handles > 0 || c->link) {
+        return;
+    }
+    omap_clear(&c->facts, free_json);
+    json_decref(c->status);
+    json_decref(c->errors);
+    free(c);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct connection *c = handle->data;
+
+    c->handles--;
+    maybe_free(c);
+}
+
+void connection_free(struct connection *c)
+{
+    if (!c) {
+        return;
+    }
+    c->closing = 1;
+    if (c->link) {
+        link_close(c->link);
+    }
+    uv_close((uv_handle_t *)&c->retry, on_timer_closed);
+    uv_close((uv_handle_t *)&c->renew, on_timer_closed);
+}
+
+json_t *connection_describe(const struct connection *c)
+{
+    return json_pack("{s:b, s:s, s:s, s:I, s:b, s:o}", "connected", c->phase == PHASE_SYNCED,
+                     "server", c->config.identity->servers[c->server], "problem",
+                     c->phase >= PHASE_WELCOMED ? "" : c->problem, "appliedRevision",
+                     (json_int_t)c->applied, "applied", c->errors != NULL, "errors",
+                     c->errors ? json_incref(c->errors) : json_array());
+}
