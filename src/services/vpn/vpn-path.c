@@ -8,6 +8,8 @@ enum {
     QUIET_SEC = 20,    /* longer than PATH_SILENT_SEC, so that the other end notices */
     TRY_SEC = 60,
     SLOT_SEC = 5, /* one endpoint; WireGuard repeats a handshake after as long */
+    SECOND_SEC = 2,
+    PATIENCE_MSEC = 500,
     WINDOW_SEC = 20,
     WINDOW_EVERY_SEC = 300,
     GAP_SEC = 12,        /* we slept: silence of that time says nothing */
@@ -59,6 +61,7 @@ void path_done(struct path_peer *p)
 static void learn_first(struct path_peer *p, struct path_now now)
 {
     p->known = 1;
+    p->known_usec = now.usec;
     p->heard_usec = now.usec;
     p->alive_since_usec = now.usec;
     p->rx_last = p->seen.rx_bytes;
@@ -195,8 +198,12 @@ static struct ip4_endpoint next_endpoint(struct path_peer *p)
 
 static void try_endpoint(struct path_peer *p, struct path_now now)
 {
-    int64_t slot = now.wall_sec / SLOT_SEC;
+    int64_t slot = (now.wall_sec - (p->config.second ? SECOND_SEC : 0)) / SLOT_SEC;
     int first = p->tries == 0;
+
+    if (first && p->config.second && now.usec - p->known_usec < (int64_t)PATIENCE_MSEC * 1000) {
+        return; /* the other end got to know of us just now, and begins */
+    }
 
     /* A slot that has just begun when it ends isn't a try. */
     if (slot == p->tried_slot ||

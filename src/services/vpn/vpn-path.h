@@ -15,10 +15,11 @@
  *
  * "Fixed" are pairs that have no other way: one of them is a hub, or there is no hub at all.
  *
- * While it tries, every 5 s the peer gets its next endpoint, and a new session. Being quiet after
- * a fall-back, with the session forgotten, makes the other end fall back too when only one
- * direction of the path is dead. The 300 s are counted from a moment that both ends derive from
- * their names, so that they try at the same time, which is what opens NATs.
+ * While it tries, every 5 s the peer gets its next endpoint, and a new session. One end does so 2
+ * s after the other: when both begin a handshake at once, each drops its own for the other's.
+ * Being quiet after a fall-back, with the session forgotten, makes the other end fall back too
+ * when only one direction of the path is dead. The 300 s are counted from a moment that both ends
+ * derive from their names, so that they try at the same time, which is what opens NATs.
  *
  * The active hub carries the overlay range: the first, in the order of ids, of those heard within
  * 15 s, so that all nodes agree. An earlier one that comes (back) is taken when it has been heard
@@ -52,6 +53,7 @@ struct path_peer {
         int hub;
         int public; /* has a declared or public endpoint */
         uint32_t pair;
+        int second; /* our tries come 2 s after the other end's */
         struct ip4_endpoint endpoints[PATH_ENDPOINTS_MAX];
         size_t endpoints_len;
     } config;
@@ -78,6 +80,7 @@ struct path_peer {
 
     /* Our memory; zero for a new peer. Times are monotonic. */
     int known;                      /* the members below are filled */
+    int64_t known_usec;             /* since when */
     int heard;                      /* bytes came, and it wasn't silent since */
     int64_t heard_usec;             /* when they last did, or when it got known */
     int64_t alive_since_usec;       /* heard without a break since */

@@ -63,6 +63,8 @@ static struct path_config configure(const struct vpn *v, const char *id, const j
 {
     struct path_config config = {.hub = json_get_bool(spec, "hub", 0),
                                  .pair = path_pair(v->env->node, id)};
+    /* Whom others can reach waits for them; between equals the names decide. */
+    config.second = config.hub != v->self.hub ? v->self.hub : strcmp(v->env->node, id) > 0;
     const char *cloud = json_get_string(spec, "cloud", "");
     int same = strcmp(cloud, v->self.cloud) == 0;
     const json_t *item;
