@@ -14,8 +14,7 @@
 #include "lib/mem.h"
 #include "store/store-test.h"
 
-/* --- the layer ----------------------------------------------------------------------------------
- */
+/* --- the layer ------------------------------------------------------------------------------- */
 
 /* SQLite's file code is a table of functions without a place for our state: so it is static. */
 static sqlite3_vfs layer;
@@ -175,8 +174,7 @@ static int install_layer(void **state)
     return sqlite3_vfs_register(&layer, 1);
 }
 
-/* --- a disk that fails
- * ----------------------------------------------------------------------------- */
+/* --- a disk that fails ----------------------------------------------------------------------- */
 
 static char big[20000]; /* several pages, so that a write has many operations */
 
@@ -353,8 +351,68 @@ static void a_backup_that_fails_leaves_nothing(void **state)
     assert_int_equal(put(f, "b", "2").rc, 0);
 }
 
-/* --- a power cut
- * ----------------------------------------------------------------------------------- */
+/* A first start that fails leaves nothing that a second one stumbles over. */
+static void opening_may_fail(void **state)
+{
+    struct fixture *f = *state;
+
+    fault_code = SQLITE_FULL;
+    for (int n = 1;; n++) {
+        _cleanup_free_ char *wal = xasprintf("%s-wal", f->path);
+        fixture_close(f);
+        unlink(f->path);
+        unlink(wal);
+        fault_in = n;
+        int rc = store_open(&f->loop, f->path, &f->store, &f->error);
+        int is_hit = fault_in == 0;
+        fault_in = 0;
+        if (rc < 0) {
+            assert_int_equal(rc, -ENOSPC);
+            assert_non_null(strstr(f->error.detail, "the disk is full"));
+            fixture_open(f);
+        }
+        assert_int_equal(put(f, "a", "1").revision, 1);
+        if (!is_hit) {
+            assert_in_range(n, 5, 200);
+            break;
+        }
+    }
+}
+
+/* A restore that fails leaves the present database, one that succeeds the other. */
+static void a_restore_may_fail(void **state)
+{
+    struct fixture *f = *state;
+    _cleanup_free_ char *copy = fixture_file(f, "copy"),
+                        *rest = xasprintf("%s.restoring", f->path);
+    struct outcome o = {0};
+    int failures = 0;
+
+    put(f, "a", "from the backup");
+    store_backup(f->store, copy, note_outcome, &o);
+    wait_outcome(f, &o);
+    fault_code = SQLITE_FULL;
+    for (int n = 1;; n++) {
+        put(f, "a", "present");
+        fixture_close(f);
+        fault_in = n;
+        int rc = store_restore(copy, f->path, &f->error);
+        int is_hit = fault_in == 0;
+        fault_in = 0;
+        assert_int_equal(access(rest, F_OK), -1);
+        fixture_open(f);
+        _cleanup_free_ char *value = get(f, "a", NULL);
+        assert_string_equal(value, rc < 0 ? "present" : "from the backup");
+        failures += rc < 0;
+        if (!is_hit) {
+            assert_int_equal(rc, 0);
+            break;
+        }
+    }
+    assert_in_range(failures, 3, 200);
+}
+
+/* --- a power cut ----------------------------------------------------------------------------- */
 
 /* What is left after a cut right now must have everything up to `number`. */
 static void cut_power(struct fixture *f, int number)
@@ -399,6 +457,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_full_disk_at_any_moment), T(an_io_error_at_any_moment),
         T(a_broken_disk_recovers),    T(a_backup_that_fails_leaves_nothing),
+        T(opening_may_fail),          T(a_restore_may_fail),
         T(acknowledged_is_synced),
     };
 

@@ -54,8 +54,7 @@ static struct outcome backup(struct fixture *f, const char *path)
     return wait_outcome(f, &o);
 }
 
-/* --- opening ------------------------------------------------------------------------------------
- */
+/* --- opening --------------------------------------------------------------------------------- */
 
 static void the_file_is_durable_and_private(void **state)
 {
@@ -145,8 +144,7 @@ static void other_files_are_refused(void **state)
     assert_non_null(strstr(f->error.detail, "No such file"));
 }
 
-/* --- migration
- * ------------------------------------------------------------------------------------ */
+/* --- migration ------------------------------------------------------------------------------- */
 
 static int add_colour(sqlite3 *db)
 {
@@ -224,8 +222,7 @@ static void a_failed_migration_changes_nothing(void **state)
     assert_string_equal(text, "a=1@1 ");
 }
 
-/* --- backup and restore
- * ---------------------------------------------------------------------------- */
+/* --- backup and restore ---------------------------------------------------------------------- */
 
 static void a_backup_comes_back(void **state)
 {

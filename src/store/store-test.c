@@ -250,8 +250,7 @@ static void ranges_are_prefixes_in_byte_order(void **state)
     assert_int_equal(keys.size, 0);
 }
 
-/* --- watching ----------------------------------------------------------------------------------
- */
+/* --- watching -------------------------------------------------------------------------------- */
 
 struct witness {
     struct fixture *f;
@@ -409,8 +408,7 @@ static void compaction_frees_the_log(void **state)
     assert_int_equal(rows, 1);
 }
 
-/* --- callbacks that call
- * ------------------------------------------------------------------------- */
+/* --- callbacks that call --------------------------------------------------------------------- */
 
 struct chain {
     struct fixture *f;
@@ -449,6 +447,27 @@ static void closing_callback(void *arg, int rc, int64_t revision)
     assert_int_equal(store_txn(chain->f->store, NULL, 0, &op, 1, NULL, NULL), -ESHUTDOWN);
     chain->f->store = NULL;
     note_outcome(&chain->end, rc, revision);
+}
+
+static void close_in_the_past(void *arg, int64_t revision, const struct store_entry *entries,
+                              size_t len)
+{
+    struct chain *chain = arg;
+
+    assert_int_equal(revision, 1);
+    chain->left++;
+    store_close(chain->f->store);
+    chain->f->store = NULL;
+}
+
+static void a_watcher_may_close(void **state)
+{
+    struct chain chain = {.f = *state};
+
+    put(chain.f, "a", "1");
+    put(chain.f, "b", "2");
+    assert_int_equal(store_watch(chain.f->store, 0, close_in_the_past, &chain), 0);
+    assert_int_equal(chain.left, 1);
 }
 
 static void a_callback_may_close(void **state)
@@ -528,6 +547,7 @@ int main(void)
         T(what_is_compacted_is_stale),
         T(compaction_frees_the_log),
         T(a_callback_may_write),
+        T(a_watcher_may_close),
         T(a_callback_may_close),
         T(close_finishes_what_is_queued),
         T(values_are_not_kept_in_memory),
