@@ -58,6 +58,12 @@ enum {
 struct link;
 struct link_server;
 
+/* The deadlines and the queue's limit, for tests that can't wait; else the values above. */
+struct link_limits {
+    unsigned handshake_msec, ping_msec, silent_msec;
+    size_t queue_max; /* bytes */
+};
+
 /* Callbacks of one link, all on the loop's thread. After closed() the link must not be used. */
 struct link_handler {
     /* Client: the handshake is done and the server's chain is trusted. NULL: not interested. */
@@ -98,6 +104,7 @@ struct link_server_config {
     unsigned handshakes_max;          /* in flight at once; further ones wait in the backlog */
     unsigned links_max;               /* more are closed at once */
     unsigned unproven_per_source_max; /* links without a valid certificate, per address */
+    const struct link_limits *limits; /* NULL: the usual ones */
 };
 
 /* `accepted` is called after the handshake with a new link; it returns the handler and sets the
@@ -121,6 +128,7 @@ struct link_client_config {
     const char *fingerprint;     /* the root that the server's chain must end in */
     const char *certificate_pem; /* our chain; NULL to join */
     const char *key_pem;
+    const struct link_limits *limits; /* NULL: the usual ones */
 };
 
 /* Connects. The server must present a valid chain whose root has that fingerprint and whose leaf
