@@ -242,7 +242,9 @@ static void add_kind(struct api *api, const struct kind *kind)
 void api_routes_make(struct api *api)
 {
     for (size_t i = 0; i < ARRAY_LEN(FIXED); i++) {
-        add(api, FIXED[i]);
+        if (FIXED[i].handler != system_preflight || api->cors_origin) {
+            add(api, FIXED[i]);
+        }
     }
     for (size_t i = 0; deployment_kind_at(api->deployment, i); i++) {
         const struct kind *kind = deployment_kind_at(api->deployment, i);
