@@ -10,13 +10,13 @@
 #include "lib/mem.h"
 #include "lib/omap.h"
 #include "link/link.h"
+#include "link/message.h"
 #include "pki/pki.h"
 
 enum {
     BACKOFF_MIN_MSEC = 200,
     BACKOFF_MAX_MSEC = 15000,
     RENEW_CHECK_MSEC = 3600 * 1000,
-    KEY_MAX = 512,     /* characters of a resource's key */
     RESYNC_MAX = 3,    /* wrong digests in a row, then we connect anew */
     FACTS_MAX = 10000, /* kept */
     CLOCK_WRONG_SEC = 3600,
@@ -178,12 +178,11 @@ static void on_renew_timer(uv_timer_t *timer)
 }
 
 /* The old one stays in use until the new one is on the disk; this connection isn't touched. */
-static void on_renewed(struct connection *c, const json_t *message)
+static void on_renewed(struct connection *c, const char *certificate)
 {
     struct error error = {0};
 
-    if (identity_renew(c->config.state_dir, c->config.identity,
-                       json_get_string(message, "certificate", ""), &error) < 0) {
+    if (identity_renew(c->config.state_dir, c->config.identity, certificate, &error) < 0) {
         log_error("the new certificate isn't taken", "reason", error.detail, NULL);
     } else {
         log_info("certificate renewed", "node", c->config.identity->id, NULL);
@@ -193,11 +192,11 @@ static void on_renewed(struct connection *c, const json_t *message)
 /* --- what we are told --------------------------------------------------------------------------
  */
 
-static void warn_of_clock(const json_t *message)
+static void warn_of_clock(const char *time)
 {
     int64_t theirs;
 
-    if (clock_parse(json_get_string(message, "time", ""), &theirs) < 0) {
+    if (clock_parse(time, &theirs) < 0) {
         return;
     }
     int64_t off = (theirs - clock_now_usec()) / 1000000;
@@ -208,54 +207,26 @@ static void warn_of_clock(const json_t *message)
     }
 }
 
-static void on_welcome(struct connection *c, const json_t *message)
+static void welcomed(struct connection *c, const struct message_welcome *welcome)
 {
     c->phase = PHASE_WELCOMED;
     c->tried = 0;
     c->resyncs = 0;
     c->problem[0] = '\0';
     log_info("connected", "node", c->config.identity->id, "server",
-             c->config.identity->servers[c->server], "address",
-             json_get_string(message, "address", "-"), NULL);
-    warn_of_clock(message);
+             c->config.identity->servers[c->server], "address", welcome->address, NULL);
+    warn_of_clock(welcome->time);
     send_facts(c);
     send_status(c);
     check_certificate(c);
 }
 
-static void protocol_error(struct connection *c, const char *what)
+static void synced(struct connection *c, const struct message_sync *sync)
 {
-    snprintf(c->problem, sizeof c->problem, "the server sent %s", what);
-    log_error("closing the connection", "reason", c->problem, NULL);
-    link_close(c->link);
-}
-
-static void on_resource(struct connection *c, const json_t *message, int is_put)
-{
-    const char *key = json_get_string(message, "key", "");
-    json_int_t revision = json_get_integer(message, "revision", 0);
-    json_t *body = json_object_get(message, "body");
-
-    if (key[0] == '\0' || strlen(key) > KEY_MAX || (is_put && !json_is_object(body))) {
-        protocol_error(c, "a resource without a key or body");
-    } else if (is_put) {
-        reconcile_put(c->reconcile, key, revision, body);
-    } else {
-        reconcile_delete(c->reconcile, key, revision);
-    }
-}
-
-static void on_sync(struct connection *c, const json_t *message)
-{
-    int64_t revision = json_get_integer(message, "revision", -1);
-
-    if (reconcile_sync(c->reconcile, revision, json_get_string(message, "digest", "")) < 0) {
-        if (++c->resyncs > RESYNC_MAX) {
-            protocol_error(c, "resources that never match its digest");
-            return;
-        }
+    if (reconcile_sync(c->reconcile, sync->revision, sync->digest) < 0) {
         log_warn("the resources don't match the server's digest; asking for all of them", "node",
                  c->config.identity->id, NULL);
+        c->resyncs++;
         send_new(c, json_pack("{s:s}", "type", "resync"));
         return;
     }
@@ -263,64 +234,98 @@ static void on_sync(struct connection *c, const json_t *message)
     int first = c->phase != PHASE_SYNCED;
     c->phase = PHASE_SYNCED;
     /* The reconciler doesn't repeat an outcome, but this server may not have heard it. */
-    if (first && c->applied == revision) {
+    if (first && c->applied == sync->revision) {
         send_ack(c);
     }
 }
 
-static int means_removed(const struct connection *c, json_int_t status)
+static void refused(const struct message_refused *refused)
+{
+    _cleanup_free_ char *facts = json_dumps(refused->facts, JSON_COMPACT);
+
+    log_warn("the server doesn't take a report", "facts", facts, "reason", refused->detail, NULL);
+}
+
+static int means_removed(const struct connection *c, int status)
 {
     return status == 410 || (c->phase < PHASE_WELCOMED && (status == 403 || status == 404));
 }
 
 static void on_error(struct connection *c, const json_t *message)
 {
-    json_int_t status = json_get_integer(message, "status", 500);
-    const char *detail = json_get_string(message, "detail", "no reason given");
+    struct error error = {0};
 
-    snprintf(c->problem, sizeof c->problem, "%s", detail);
-    if (means_removed(c, status) && !c->told_removed) {
+    message_read_error(message, &error);
+    snprintf(c->problem, sizeof c->problem, "%s", error.detail);
+    if (means_removed(c, error.status) && !c->told_removed) {
         c->told_removed = 1;
-        c->config.removed(c->config.arg, detail);
+        c->config.removed(c->config.arg, error.detail);
     }
 }
 
-static void on_refused(const json_t *message)
+/* One message of a welcomed link. */
+static int take_message(struct connection *c, const char *type, const json_t *message,
+                        struct error *error)
 {
-    char *facts = json_dumps(json_object_get(message, "facts"), JSON_COMPACT | JSON_ENCODE_ANY);
+    struct message_put put;
+    struct message_sync sync;
+    struct message_refused refusal;
+    const char *certificate;
+    int rc = 0;
 
-    log_warn("the server doesn't take a report", "facts", facts, "reason",
-             json_get_string(message, "detail", ""), NULL);
-    free(facts);
+    if (strcmp(type, "snapshot") == 0) {
+        reconcile_begin_snapshot(c->reconcile);
+    } else if (strcmp(type, "put") == 0) {
+        if ((rc = message_put(message, &put, error)) == 0) {
+            reconcile_put(c->reconcile, put.key, put.revision, (json_t *)put.body);
+        }
+    } else if (strcmp(type, "delete") == 0) {
+        if ((rc = message_delete(message, &put, error)) == 0) {
+            reconcile_delete(c->reconcile, put.key, put.revision);
+        }
+    } else if (strcmp(type, "sync") == 0) {
+        if ((rc = message_sync(message, &sync, error)) == 0) {
+            synced(c, &sync);
+        }
+    } else if (strcmp(type, "renewed") == 0) {
+        if ((rc = message_renewed(message, &certificate, error)) == 0) {
+            on_renewed(c, certificate);
+        }
+    } else if (strcmp(type, "refused") == 0) {
+        if ((rc = message_refused(message, &refusal, error)) == 0) {
+            refused(&refusal);
+        }
+    } else {
+        rc = error_set(error, 400, "/type", "\"%.50s\" isn't a type that an agent knows", type);
+    }
+    if (rc == 0 && c->resyncs > RESYNC_MAX) {
+        rc = error_set(error, 400, "/digest", "the digest never matches the resources");
+    }
+    return rc;
 }
 
 static void on_message(struct link *link, void *arg, const char *type, const json_t *message)
 {
     struct connection *c = arg;
+    struct message_welcome welcome;
+    struct error error = {0};
+    int rc = 0;
 
     if (c->closing) {
         return;
     }
-    if (strcmp(type, "welcome") == 0) {
-        on_welcome(c, message);
-    } else if (strcmp(type, "error") == 0) {
+    if (strcmp(type, "error") == 0) {
         on_error(c, message);
-    } else if (strcmp(type, "pong") == 0) {
-        return;
-    } else if (!is_welcomed(c)) {
-        protocol_error(c, "something else than a welcome");
-    } else if (strcmp(type, "snapshot") == 0) {
-        reconcile_begin_snapshot(c->reconcile);
-    } else if (strcmp(type, "put") == 0 || strcmp(type, "delete") == 0) {
-        on_resource(c, message, type[0] == 'p');
-    } else if (strcmp(type, "sync") == 0) {
-        on_sync(c, message);
-    } else if (strcmp(type, "renewed") == 0) {
-        on_renewed(c, message);
-    } else if (strcmp(type, "refused") == 0) {
-        on_refused(message);
-    } else {
-        protocol_error(c, "a message of an unknown type");
+    } else if (is_welcomed(c)) {
+        rc = take_message(c, type, message, &error);
+    } else if (strcmp(type, "welcome") != 0) {
+        rc = error_set(&error, 400, "/type", "\"%.50s\" came before a welcome", type);
+    } else if ((rc = message_welcome(message, &welcome, &error)) == 0) {
+        welcomed(c, &welcome);
+    }
+    if (rc < 0) {
+        snprintf(c->problem, sizeof c->problem, "the server sent nonsense: %s", error.detail);
+        link_close(c->link);
     }
 }
 

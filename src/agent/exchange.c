@@ -7,6 +7,7 @@
 #include "agent/identity.h"
 #include "lib/json.h"
 #include "lib/mem.h"
+#include "link/message.h"
 
 struct talk {
     const struct exchange *exchange;
@@ -46,9 +47,7 @@ static void on_message(struct link *link, void *arg, const char *type, const jso
         talk->answer = json_deep_copy(message);
     } else if (strcmp(type, "error") == 0) {
         talk->refused = 1;
-        error_set(&talk->error, (int)json_get_integer(message, "status", 500),
-                  json_get_string(message, "pointer", ""), "%s",
-                  json_get_string(message, "detail", "the server refused without a reason"));
+        message_read_error(message, &talk->error);
     } else {
         return; /* resources, for instance */
     }

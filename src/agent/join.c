@@ -12,11 +12,11 @@
 #include "lib/ip.h"
 #include "lib/json.h"
 #include "lib/mem.h"
+#include "link/message.h"
 #include "pki/pki.h"
 
 enum {
     ID_MAX = 63,
-    SERVICES_MAX = 50,
     HOSTNAME_SIZE = 256,
 };
 
@@ -62,7 +62,7 @@ static int parse_services(const char *text, json_t **ret_services, struct error 
     for (char *name = strsep(&rest, ","); name; name = strsep(&rest, ",")) {
         if (name[0] == '\0' || json_array_has(services, name) ||
             json_array_append_new(services, json_string(name)) < 0 ||
-            json_array_size(services) > SERVICES_MAX) {
+            json_array_size(services) > MESSAGE_SERVICES_MAX) {
             json_decref(services);
             return error_set(error, 400, NULL,
                              "--services: \"%.80s\" isn't a list of names such as vpn,dns", text);
@@ -129,9 +129,8 @@ static int check_earlier(const struct agent_paths *paths, const struct join_opti
 /* --- the answer ---------------------------------------------------------------------------------
  */
 
-static int save_root(const struct agent_paths *paths, const json_t *answer, struct error *error)
+static int save_root(const struct agent_paths *paths, const char *root, struct error *error)
 {
-    const char *root = json_get_string(answer, "root", "");
     _cleanup_free_ char *path = xasprintf("%s/root.pem", paths->state_dir);
 
     int rc = file_write_atomic(path, root, strlen(root), 0644);
@@ -144,18 +143,24 @@ static int save_root(const struct agent_paths *paths, const json_t *answer, stru
 static int take_answer(const struct agent_paths *paths, const struct join_token *token,
                        char *key_pem, const json_t *answer, struct error *error)
 {
-    struct identity identity = {.id = (char *)json_get_string(answer, "id", ""),
+    struct message_joined joined;
+
+    int rc = message_joined(answer, &joined, error);
+    if (rc < 0) {
+        return rc;
+    }
+    struct identity identity = {.id = (char *)joined.id,
                                 .servers = token->servers,
                                 .fingerprint = token->fingerprint,
                                 .key_pem = key_pem};
 
-    int rc = check_id(identity.id, NULL);
+    rc = check_id(joined.id, NULL);
     if (rc < 0) {
-        return error_set(error, 500, NULL, "the server answered without a usable id");
+        return error_set(error, 500, NULL, "the server answered with an unusable id");
     }
-    rc = identity_renew(NULL, &identity, json_get_string(answer, "certificate", ""), error);
+    rc = identity_renew(NULL, &identity, joined.certificate, error);
     if (rc == 0) {
-        rc = save_root(paths, answer, error);
+        rc = save_root(paths, joined.root, error);
     }
     if (rc == 0) {
         rc = identity_save(paths->state_dir, &identity, error);
