@@ -2,7 +2,7 @@
  *
  *     {"apiVersion":"v2","objects":[{"kind":"nodes","id":"Agent.1","spec":{...}}, ...]}
  *
- * Objects stand in the order of KINDS and by id within a kind, so that two exports of the same
+ * Objects stand by kind, settings first, and by id within a kind, so that two exports of the same
  * deployment are the same bytes, and what others depend on comes first. Kinds with random ids
  * (join tokens, API tokens) are left out: their secret can't be exported. */
 #include <stdlib.h>
@@ -21,6 +21,39 @@ enum {
 static int is_exported(const struct kind *kind)
 {
     return kind->ids != KIND_ID_RANDOM && kind->write_role != ROLE_NOBODY;
+}
+
+/* Several singletons share a name ("settings") and are listed together: once is enough. */
+static int has_name(const char **names, size_t len, const char *name)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The names of the kinds in the document's order, NULL-terminated: settings first, since what they
+ * say (the overlay's addresses, for one) other objects are checked against. */
+static const char **exported_names(const struct cli *cli)
+{
+    size_t all = 0, len = 0;
+
+    while (cli->kinds[all]) {
+        all++;
+    }
+    const char **names = xcalloc(all + 1, sizeof *names);
+    for (int singletons = 1; singletons >= 0; singletons--) {
+        for (size_t i = 0; i < all; i++) {
+            const struct kind *kind = cli->kinds[i];
+            if (is_exported(kind) && (kind->ids == KIND_ID_SINGLETON) == singletons &&
+                !has_name(names, len, kind->name)) {
+                names[len++] = kind->name;
+            }
+        }
+    }
+    return names;
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -49,18 +82,18 @@ static json_t *sorted(const json_t *items)
 /* --- export -------------------------------------------------------------------------------------
  */
 
-static enum exit_code export_kind(struct cli *cli, const struct kind *kind, json_t *objects)
+static enum exit_code export_kind(struct cli *cli, const char *kind, json_t *objects)
 {
     json_t *items = NULL, *item;
     size_t i;
-    enum exit_code code = cli_list(cli, kind->name, "", &items);
+    enum exit_code code = cli_list(cli, kind, "", &items);
 
     if (code != CLI_OK) {
         return code;
     }
     json_t *order = sorted(items);
     json_array_foreach (order, i, item) {
-        json_array_append_new(objects, json_pack("{s:s, s:O, s:O}", "kind", kind->name, "id",
+        json_array_append_new(objects, json_pack("{s:s, s:O, s:O}", "kind", kind, "id",
                                                  json_object_get(item, "id"), "spec",
                                                  json_object_get(item, "spec")));
     }
@@ -69,27 +102,15 @@ static enum exit_code export_kind(struct cli *cli, const struct kind *kind, json
     return CLI_OK;
 }
 
-/* Several singletons share a name and are listed together: once is enough. */
-static int came_before(const struct cli *cli, size_t end)
-{
-    for (size_t i = 0; i < end; i++) {
-        if (strcmp(cli->kinds[i]->name, cli->kinds[end]->name) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 int run_export(struct cli *cli)
 {
+    _cleanup_free_ const char **names = exported_names(cli);
     json_t *objects = json_array();
     json_t *document = json_pack("{s:s, s:o}", "apiVersion", "v2", "objects", objects);
     enum exit_code code = CLI_OK;
 
-    for (size_t i = 0; cli->kinds[i] && code == CLI_OK; i++) {
-        if (is_exported(cli->kinds[i]) && !came_before(cli, i)) {
-            code = export_kind(cli, cli->kinds[i], objects);
-        }
+    for (size_t i = 0; names[i] && code == CLI_OK; i++) {
+        code = export_kind(cli, names[i], objects);
     }
     if (code == CLI_OK) {
         json_dumpf(document, stdout, JSON_INDENT(2));
@@ -102,22 +123,13 @@ int run_export(struct cli *cli)
 /* --- apply: the document
  * -------------------------------------------------------------------------- */
 
-static int kind_rank(const struct cli *cli, const char *name)
-{
-    for (int i = 0; cli->kinds[i]; i++) {
-        if (strcmp(cli->kinds[i]->name, name) == 0 && is_exported(cli->kinds[i])) {
-            return i;
-        }
-    }
-    return -1;
-}
-
 static enum exit_code check_object(const struct cli *cli, const json_t *object, size_t i)
 {
     const char *kind = json_get_string(object, "kind", NULL);
     const char *id = json_get_string(object, "id", NULL);
 
-    if (!kind || kind_rank(cli, kind) < 0) {
+    const struct kind *known = kind ? kind_named(cli->kinds, kind) : NULL;
+    if (!known || !is_exported(known)) {
         return cli_say(CLI_USAGE,
                        "\"kind\" must be one that can be applied, not \"%s\" "
                        "(/objects/%zu/kind)",
@@ -271,42 +283,42 @@ static enum exit_code apply_object(struct cli *cli, struct apply *apply, const j
     return code;
 }
 
+/* Nothing else would arrive either. */
+static int is_hopeless(enum exit_code code)
+{
+    return code == CLI_UNREACHABLE;
+}
+
 /* The objects of one kind. One that fails doesn't keep the others; the first failure counts. */
 static enum exit_code apply_kind(struct cli *cli, struct apply *apply, const json_t *objects,
-                                 int rank)
+                                 const char *kind)
 {
     enum exit_code first = CLI_OK;
     size_t i;
     json_t *object;
 
     json_array_foreach ((json_t *)objects, i, object) {
-        if (kind_rank(cli, json_get_string(object, "kind", "")) != rank) {
+        if (strcmp(json_get_string(object, "kind", ""), kind) != 0) {
             continue;
         }
         enum exit_code code = apply_object(cli, apply, object);
-        first = first == CLI_OK ? code : first;
-        if (code == CLI_UNREACHABLE || code == CLI_FORBIDDEN) {
-            return code; /* nothing else would arrive either */
+        if (is_hopeless(code)) {
+            return code;
         }
+        first = first == CLI_OK ? code : first;
     }
     return first;
 }
 
-/* Settings come first: what they say, addresses for one, other objects are checked against. */
 static enum exit_code apply_all(struct cli *cli, struct apply *apply, const json_t *objects)
 {
+    _cleanup_free_ const char **names = exported_names(cli);
     enum exit_code first = CLI_OK;
     json_t *order = sorted(objects);
 
-    for (int pass = 0; pass < 2; pass++) {
-        for (int rank = 0; cli->kinds[rank]; rank++) {
-            if ((cli->kinds[rank]->ids == KIND_ID_SINGLETON) != (pass == 0) ||
-                first == CLI_UNREACHABLE || first == CLI_FORBIDDEN) {
-                continue;
-            }
-            enum exit_code code = apply_kind(cli, apply, order, rank);
-            first = first == CLI_OK || code == CLI_UNREACHABLE ? code : first;
-        }
+    for (size_t i = 0; names[i] && !is_hopeless(first); i++) {
+        enum exit_code code = apply_kind(cli, apply, order, names[i]);
+        first = first == CLI_OK || is_hopeless(code) ? code : first;
     }
     json_decref(order);
     return first;

@@ -119,12 +119,14 @@ static size_t take_body(char *data, size_t size, size_t len, void *arg)
 static enum exit_code transport_error(const struct client *client, CURLcode rc, const char *why,
                                       struct error *error)
 {
+    const char *end;
+
     switch (rc) {
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
-        error_set(error, 503, NULL,
-                  "%s can't be trusted: %s (the authority is given by --ca, CNSMO_CA or login)",
-                  client->url, why);
+        end = strstr(why, " CAfile:"); /* GnuTLS's details of where it looked */
+        error_set(error, 503, NULL, "%s can't be trusted: %.*s (see --ca and cnsmo login)",
+                  client->url, (int)(end ? end - why : (long)strlen(why)), why);
         return CLI_UNREACHABLE;
     case CURLE_WRITE_ERROR:
         error_set(error, 500, NULL, "the answer of %s is too large", client->url);

@@ -112,8 +112,9 @@ static const char *color_of(const char *path, const char *text)
     static const struct {
         const char *word, *color;
     } LIGHTS[] = {
-        {"failed", "red"},  {"expired", "red"}, {"degraded", "yellow"}, {"starting", "yellow"},
-        {"used", "yellow"}, {"off", "yellow"},  {"running", "green"},   {"valid", "green"},
+        {"failed", "red"},      {"expired", "red"},   {"degraded", "yellow"},
+        {"starting", "yellow"}, {"used", "yellow"},   {"off", "yellow"},
+        {"unknown", "yellow"},  {"running", "green"}, {"valid", "green"},
     };
 
     if (strncmp(path, "status.", strlen("status.")) != 0) {
