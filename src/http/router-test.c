@@ -73,6 +73,8 @@ static void best_route_wins(void **state)
     finds("GET", "/", 4, "rest", "");
     finds("GET", "/api/v2/nodes/", 4, "rest", "api/v2/nodes/");
     finds("GET", "/api/V1/NODES/Agent.1/Flows/", 6, "id", "Agent.1");
+    finds("GET", "/api/v1", 5, "rest", "");
+    finds("GET", "/api/V1/", 5, "rest", "");
     finds("DELETE", "/api/v1/nodes/Agent.1/flows", 5, "rest", "nodes/Agent.1/flows");
 }
 

@@ -67,10 +67,10 @@ static int fit(const struct http_route *route, const struct http_pairs *segments
     for (;; i++) {
         size_t size = strcspn(pattern, "/");
         int rest = size > 5 && pattern[0] == '{' && memcmp(pattern + size - 4, "...}", 4) == 0;
-        if (i >= len) {
+        if (i >= len && !(rest && route->fold_case)) { /* there "/a" is as good as "/a/" */
             return -1;
         }
-        const char *value = segments->items[i].value;
+        const char *value = i < len ? segments->items[i].value : "";
         if (rest) {
             if (params) {
                 http_pairs_add(params, xstrndup(pattern + 1, size - 5), join_rest(segments, i));
