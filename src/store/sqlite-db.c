@@ -116,6 +116,18 @@ int db_set_meta(sqlite3 *db, const char *name, int64_t value)
     return db_errno(db, db_exec(db, sql));
 }
 
+int db_is_intact(sqlite3 *db)
+{
+    _cleanup_statement_ sqlite3_stmt *statement = NULL;
+
+    if (sqlite3_prepare_v2(db, "PRAGMA integrity_check(1)", -1, &statement, NULL) != SQLITE_OK ||
+        sqlite3_step(statement) != SQLITE_ROW) {
+        return 0;
+    }
+    const unsigned char *text = sqlite3_column_text(statement, 0);
+    return text && strcmp((const char *)text, "ok") == 0;
+}
+
 void db_close(sqlite3 **db)
 {
     sqlite3_close(*db);

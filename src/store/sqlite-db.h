@@ -63,6 +63,9 @@ int db_get_integer(sqlite3 *db, const char *sql, int64_t *ret_value);
 
 int db_set_meta(sqlite3 *db, const char *name, int64_t value);
 
+/* Reads the whole file: 1 if SQLite finds its structure sound. */
+int db_is_intact(sqlite3 *db);
+
 void db_close(sqlite3 **db);
 
 #define _cleanup_db_ __attribute__((cleanup(db_close)))

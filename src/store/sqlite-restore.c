@@ -68,18 +68,6 @@ static int copy_file(const char *from_path, const char *to_path, struct error *e
     return rc;
 }
 
-static int integrity_holds(sqlite3 *db)
-{
-    _cleanup_statement_ sqlite3_stmt *statement = NULL;
-
-    if (sqlite3_prepare_v2(db, "PRAGMA integrity_check(1)", -1, &statement, NULL) != SQLITE_OK ||
-        sqlite3_step(statement) != SQLITE_ROW) {
-        return 0;
-    }
-    const unsigned char *text = sqlite3_column_text(statement, 0);
-    return text && strcmp((const char *)text, "ok") == 0;
-}
-
 static int check_copy(sqlite3 *db, const struct restore *r, struct error *error)
 {
     int version;
@@ -92,7 +80,7 @@ static int check_copy(sqlite3 *db, const struct restore *r, struct error *error)
     if (version == 0) {
         return error_set(error, 400, NULL, "%s is empty, not a backup", r->backup_path);
     }
-    if (!integrity_holds(db) || !copy_seal_holds(db)) {
+    if (!db_is_intact(db) || !copy_seal_holds(db)) {
         return error_set(error, 400, NULL, "%s is damaged: its content isn't what was backed up",
                          r->backup_path);
     }

@@ -441,6 +441,18 @@ int store_range(struct store *store, const char *prefix, store_entry_fn *each, v
     return rc;
 }
 
+int store_check(struct store *store, struct error *error)
+{
+    if (store->is_closed) {
+        return -ESHUTDOWN;
+    }
+    gate_enter(&store->gate, GATE_FIRST);
+    int is_intact = db_is_intact(store->db);
+    gate_leave(&store->gate);
+    return is_intact ? 0
+                     : error_set(error, 500, NULL, "the database is damaged: restore a backup");
+}
+
 static int tell_past(struct store *store, struct past *past)
 {
     while (store->watch) {

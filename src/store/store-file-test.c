@@ -144,6 +144,28 @@ static void other_files_are_refused(void **state)
     assert_non_null(strstr(f->error.detail, "No such file"));
 }
 
+static void damage_is_found(void **state)
+{
+    struct fixture *f = *state;
+    _cleanup_buf_ struct buf file = BUF_INIT(16 << 20);
+    static char value[3000];
+
+    memset(value, 'v', sizeof value - 1);
+    for (int i = 0; i < 20; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "key%d", i);
+        put(f, key, value);
+    }
+    assert_int_equal(store_check(f->store, &f->error), 0);
+    fixture_close(f);
+    assert_int_equal(file_read(f->path, &file), 0);
+    memset(file.data + file.size - 4096, 0xee, 16); /* the last page's header */
+    assert_int_equal(file_write_atomic(f->path, file.data, file.size, 0600), 0);
+    fixture_open(f);
+    assert_int_equal(store_check(f->store, &f->error), -EIO);
+    assert_non_null(strstr(f->error.detail, "restore a backup"));
+}
+
 /* --- migration ------------------------------------------------------------------------------- */
 
 static int add_colour(sqlite3 *db)
@@ -474,6 +496,7 @@ int main(void)
         T(a_second_opener_is_refused),
         T(a_newer_schema_is_refused),
         T(other_files_are_refused),
+        T(damage_is_found),
         T(an_older_schema_is_migrated),
         T(a_copy_from_before_is_restorable),
         T(a_failed_migration_changes_nothing),

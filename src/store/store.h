@@ -76,6 +76,10 @@ int64_t store_revision(const struct store *store);
  * store_revision() then tells it once more. `each` doesn't call the store. */
 int store_range(struct store *store, const char *prefix, store_entry_fn *each, void *arg);
 
+/* Reads the whole database and checks its structure; -EIO if it is damaged. Takes long: for
+ * `cnsmod check`. */
+int store_check(struct store *store, struct error *error);
+
 /* Copies its arguments. -E2BIG past the limits above, -EINVAL for a bad key; then `done` isn't
  * called; neither is it for -ESHUTDOWN, when the store is being closed. Otherwise `done` (may be
  * NULL) is called exactly once, later. Operations happen in their order, on the same key too. What
