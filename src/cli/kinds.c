@@ -1,5 +1,6 @@
-/* kinds.c - the kinds that the command line knows: the core's, then one word for each of the
- * services' in SERVICE_KINDS, then the API tokens. */
+/* kinds.c - the kinds that the command line knows: all that the services have, the core's first, and
+ * the API tokens. A new service needs nothing here: SERVICES[] is the same list that the server has.
+ * (Only the tables are used; a service's planning code comes along unused, some kilobytes.) */
 #include <string.h>
 
 #include "api-tokens-schema.h"
@@ -18,34 +19,27 @@ static const struct kind API_TOKENS = {
     .write_role = ROLE_VIEWER,
 };
 
-static const struct kind *const SERVICE_KINDS[] = {NULL};
-
-static void append(const struct kind **kinds, size_t *len, const struct kind *const *more)
-{
-    for (; *more; more++) {
-        kinds[(*len)++] = *more;
-    }
-}
-
-static size_t count(const struct kind *const *kinds)
+/* How many kinds are built in; they are put into `kinds` unless it is NULL. */
+static size_t walk(const struct kind **kinds)
 {
     size_t len = 0;
 
-    while (kinds[len]) {
-        len++;
+    for (size_t i = 0; SERVICES[i]; i++) {
+        for (size_t j = 0; SERVICES[i]->kinds && SERVICES[i]->kinds[j]; j++) {
+            if (kinds) {
+                kinds[len] = SERVICES[i]->kinds[j];
+            }
+            len++;
+        }
     }
     return len;
 }
 
 const struct kind **kinds_new(void)
 {
-    size_t len = 0;
-    const struct kind **kinds =
-        xcalloc(count(CORE_KINDS) + count(SERVICE_KINDS) + 2, sizeof *kinds);
+    const struct kind **kinds = xcalloc(walk(NULL) + 2, sizeof *kinds);
 
-    append(kinds, &len, CORE_KINDS);
-    append(kinds, &len, SERVICE_KINDS);
-    kinds[len] = &API_TOKENS;
+    kinds[walk(kinds)] = &API_TOKENS;
     return kinds;
 }
 
