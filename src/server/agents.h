@@ -1,0 +1,39 @@
+/* agents.h - the server's side of the link: machines join, nodes get what they must have.
+ *
+ *     agents_new() ─► strangers: join ─► certificate
+ *                     nodes: hello ─► welcome ─► snapshot or deltas, then changes as they come
+ *
+ * Changes are sent in bundles: what the deployment tells within one turn of the loop goes out
+ * together, closed by one sync. A node that is deleted is told so and cut off at once. All the
+ * protocol is in link/link.h. Everything runs on the loop's thread. */
+#pragma once
+
+#include <uv.h>
+
+#include "core/deployment.h"
+#include "lib/error.h"
+#include "link/link.h"
+#include "pki/pki.h"
+
+struct agents;
+
+struct agents_config {
+    const char *address; /* "0.0.0.0" */
+    uint16_t port;
+    const char *certificate_pem; /* chain */
+    const char *key_pem;
+    unsigned links_max;
+    const struct link_limits *limits; /* NULL: the usual ones; for tests */
+};
+
+/* Listens. Strings are copied; the deployment and the authority must outlive agents_close(). */
+int agents_new(uv_loop_t *loop, struct deployment *deployment, struct pki *pki,
+               const struct agents_config *config, struct agents **ret_agents,
+               struct error *error);
+
+/* Closes the listener and all links; `done` (may be NULL) is called from the loop when they are
+ * gone. What was being written when it was called is finished after that, from the store. */
+void agents_close(struct agents *agents, void (*done)(void *arg), void *arg);
+
+/* The port that was bound. */
+uint16_t agents_port(const struct agents *agents);
