@@ -13,10 +13,13 @@ enum {
     HEARD_USEC = 180 * 1000000,
 };
 
+/* Takes the reference `value`. */
 static void tell(const struct vpn *v, const char *name, json_t *value)
 {
     if (v->env->report) {
         v->env->report(v->env->report_arg, name, value);
+    } else {
+        json_decref(value);
     }
 }
 
@@ -92,7 +95,7 @@ void vpn_report_self(struct vpn *v)
     if (!json_equal(fact, v->self_fact)) {
         json_decref(v->self_fact);
         v->self_fact = json_incref(fact);
-        tell(v, "vpn.self", fact);
+        tell(v, "vpn.self", json_incref(fact));
     }
     json_decref(fact);
 }
@@ -109,9 +112,7 @@ static void report_endpoint(struct vpn *v, const char *id, struct vpn_peer *peer
         return;
     }
     snprintf(peer->reported, sizeof peer->reported, "%s", endpoint);
-    json_t *fact = endpoint[0] ? json_pack("{s:s}", "endpoint", endpoint) : NULL;
-    tell(v, name, fact);
-    json_decref(fact);
+    tell(v, name, endpoint[0] ? json_pack("{s:s}", "endpoint", endpoint) : NULL);
 }
 
 /* Where a peer was heard from lately. An older place is left standing: better than none. */

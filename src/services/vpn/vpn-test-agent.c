@@ -25,7 +25,7 @@ struct agent {
     json_t *facts;
     int64_t revision;
     uv_timer_t timer;
-    uv_signal_t hup, term;
+    char *text; /* of resources.json, as last read */
 };
 
 static void write_json(const struct agent *a, const char *name, const json_t *json)
@@ -40,11 +40,7 @@ static void on_report(void *arg, const char *name, json_t *value)
 {
     struct agent *a = arg;
 
-    if (value) {
-        json_object_set(a->facts, name, value);
-    } else {
-        json_object_set_new(a->facts, name, json_null());
-    }
+    json_object_set_new(a->facts, name, value ? value : json_null());
 }
 
 static void on_applied(void *arg, int64_t revision, const json_t *errors)
@@ -64,8 +60,13 @@ static void load(struct agent *a)
     struct error error;
     char hex[33];
 
-    if (file_read(path, &buf) < 0 || json_parse(buf.data, buf.size, &resources, &error) < 0) {
-        fprintf(stderr, "cannot read %s\n", path);
+    if (file_read(path, &buf) < 0 || !buf.data || (a->text && strcmp(a->text, buf.data) == 0)) {
+        return;
+    }
+    free(a->text);
+    a->text = xstrdup(buf.data);
+    if (json_parse(buf.data, buf.size, &resources, &error) < 0) {
+        fprintf(stderr, "%s: %s\n", path, error.detail);
         return;
     }
     a->revision++;
@@ -84,19 +85,13 @@ static void on_timer(uv_timer_t *timer)
 {
     struct agent *a = timer->data;
     json_t *status = reconcile_status(a->reconcile);
+    _cleanup_free_ char *stop = xasprintf("%s/stop", a->folder);
 
+    load(a);
     write_json(a, "status.json", status);
     write_json(a, "facts.json", a->facts);
     json_decref(status);
-}
-
-static void on_signal(uv_signal_t *signal, int number)
-{
-    struct agent *a = signal->data;
-
-    if (number == SIGHUP) {
-        load(a);
-    } else {
+    if (unlink(stop) == 0) {
         uv_stop(&a->loop);
     }
 }
@@ -104,17 +99,10 @@ static void on_signal(uv_signal_t *signal, int number)
 static void run(struct agent *a)
 {
     uv_timer_init(&a->loop, &a->timer);
-    uv_signal_init(&a->loop, &a->hup);
-    uv_signal_init(&a->loop, &a->term);
-    a->timer.data = a->hup.data = a->term.data = a;
-    uv_timer_start(&a->timer, on_timer, 0, 200);
-    uv_signal_start(&a->hup, on_signal, SIGHUP);
-    uv_signal_start(&a->term, on_signal, SIGTERM);
-    load(a);
+    a->timer.data = a;
+    uv_timer_start(&a->timer, on_timer, 0, 100);
     uv_run(&a->loop, UV_RUN_DEFAULT);
     uv_close((uv_handle_t *)&a->timer, NULL);
-    uv_close((uv_handle_t *)&a->hup, NULL);
-    uv_close((uv_handle_t *)&a->term, NULL);
 }
 
 int main(int argc, char **argv)
@@ -154,5 +142,6 @@ int main(int argc, char **argv)
     uv_run(&a.loop, UV_RUN_DEFAULT);
     uv_loop_close(&a.loop);
     json_decref(a.facts);
+    free(a.text);
     return rc < 0 ? 1 : 0;
 }
