@@ -224,10 +224,11 @@ class Lab:
                               *endpoint, *options)
 
     def join_all(self):
-        """The Server first, so that there is a hub when the others come."""
+        """The Server first, so that there is a hub when the others come. One after the other in a
+        small lab, so that addresses are in the order of names; else several at once."""
         names = list(self.hosts)
         self.join(names[0])
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        with concurrent.futures.ThreadPoolExecutor(1 if len(names) < 8 else 4) as pool:
             list(pool.map(self.join, names[1:]))
         self.wait_overlay()
 
