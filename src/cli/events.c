@@ -139,7 +139,7 @@ static enum exit_code follow(struct cli *cli, size_t limit)
 int run_events(struct cli *cli)
 {
     json_t *items = json_array();
-    size_t limit;
+    size_t limit = 0;
     enum exit_code code = limit_of(cli, &limit);
 
     if (code == CLI_OK && args_given(&cli->args, "follow")) {

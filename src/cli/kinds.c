@@ -1,6 +1,7 @@
-/* kinds.c - the kinds that the command line knows: all that the services have, the core's first, and
- * the API tokens. A new service needs nothing here: SERVICES[] is the same list that the server has.
- * (Only the tables are used; a service's planning code comes along unused, some kilobytes.) */
+/* kinds.c - the kinds that the command line knows: all that the services have, the core's first,
+ * and the API tokens. A new service needs nothing here: SERVICES[] is the same list that the
+ * server has. (Only the tables are used; a service's planning code comes along unused, some
+ * kilobytes.) */
 #include <string.h>
 
 #include "api-tokens-schema.h"

@@ -1,4 +1,5 @@
 /* session.c - login, logout, and the password of a user. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -97,6 +98,9 @@ static enum exit_code open_and_store(struct cli *cli, const char *user, const ch
     } else {
         fprintf(stderr, "Logged in at %s as %s (%s).\n", cli->config.url, user,
                 json_get_string(session, "role", "?"));
+        if (getenv("CNSMO_TOKEN")) {
+            fputs("CNSMO_TOKEN is set: it goes before this session.\n", stderr);
+        }
     }
     json_decref(session);
     return code;

@@ -1,5 +1,6 @@
 /* status.c - the deployment on one screen: the server, every node with its services, and what
  * needs attention. */
+#include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,10 +12,19 @@ enum {
     WATCH_EVERY_SEC = 2,
 };
 
-static void attend(json_t *attention, const char *node, const char *format, const char *a,
-                   const char *b)
+static void attend(json_t *attention, const char *node, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void attend(json_t *attention, const char *node, const char *format, ...)
 {
-    _cleanup_free_ char *text = xasprintf(format, a, b);
+    _cleanup_free_ char *text = NULL;
+    va_list ap;
+
+    va_start(ap, format);
+    if (vasprintf(&text, format, ap) < 0) {
+        abort();
+    }
+    va_end(ap);
     json_array_append_new(attention, json_pack("{s:s, s:s}", "node", node, "message", text));
 }
 
@@ -27,10 +37,14 @@ static void attend_services(json_t *attention, const char *id, const json_t *ser
         const char *state = json_get_string(service, "state", "");
         const char *message = json_get_string(service, "message", "");
         if (strcmp(state, "running") != 0) {
-            _cleanup_free_ char *what = xasprintf("%s is %s", name, state);
-            attend(attention, id, message[0] ? "%s: %s" : "%s", what, message);
+            attend(attention, id, "%s is %s%s%s", name, state, message[0] ? ": " : "", message);
         }
     }
+}
+
+static int is_connected(const json_t *node)
+{
+    return json_get_bool(json_object_get(node, "status"), "connected", 0);
 }
 
 static void attend_node(json_t *attention, const json_t *node)
@@ -41,37 +55,65 @@ static void attend_node(json_t *attention, const json_t *node)
     size_t i;
     json_t *error;
 
-    if (!json_get_bool(status, "connected", 0)) {
-        attend(attention, id, seen ? "away since %s" : "has never connected", seen, NULL);
+    if (!is_connected(node)) {
+        attend(attention, id, seen ? "away since %s" : "away", seen);
         return;
     }
     attend_services(attention, id, json_object_get(status, "services"));
     json_array_foreach (json_object_get(status, "errors"), i, error) {
         attend(attention, id, "%s: %s", json_get_string(error, "key", "error"),
-               json_is_string(error) ? json_string_value(error)
-                                     : json_get_string(error, "message", ""));
+               json_get_string(error, "message", ""));
     }
-    json_array_foreach (json_object_get(json_object_get(status, "inForce"), "pending"), i, error) {
-        attend(attention, id, "not in force on %s",
-               json_is_string(error) ? json_string_value(error)
-                                     : json_get_string(error, "node", "?"),
-               NULL);
+}
+
+/* Counts by node what isn't in force there yet: {"Agent.2":3}. */
+static void count_pending(json_t *counts, const json_t *object)
+{
+    const json_t *in_force = json_object_get(json_object_get(object, "status"), "inForce");
+    size_t i;
+    json_t *pending;
+
+    json_array_foreach (json_object_get(in_force, "pending"), i, pending) {
+        const char *node = json_get_string(pending, "node", "?");
+        json_object_set_new(counts, node, json_integer(json_get_integer(counts, node, 0) + 1));
     }
+}
+
+/* A node that is away is named once, and not again for everything that waits for it. */
+static json_t *make_attention(const json_t *nodes)
+{
+    json_t *attention = json_array(), *counts = json_object(), *node;
+    size_t i;
+
+    json_array_foreach ((json_t *)nodes, i, node) {
+        count_pending(counts, node);
+    }
+    json_array_foreach ((json_t *)nodes, i, node) {
+        const char *id = json_get_string(node, "id", "?");
+        int waiting = (int)json_get_integer(counts, id, 0);
+        attend_node(attention, node);
+        if (waiting > 0 && is_connected(node)) {
+            attend(attention, id, "has not applied %d node%s yet", waiting,
+                   waiting == 1 ? "" : "s");
+        }
+    }
+    json_decref(counts);
+    return attention;
 }
 
 /* {"server":{...},"nodes":{"total","connected"},"attention":[...],"items":[...]} */
 static json_t *make_overview(const struct cli *cli, const char *version, const json_t *nodes)
 {
-    json_t *attention = json_array(), *node;
-    size_t i, connected = 0;
+    json_t *node;
+    size_t i;
+    int connected = 0;
 
     json_array_foreach ((json_t *)nodes, i, node) {
-        connected += (size_t)json_get_bool(json_object_get(node, "status"), "connected", 0);
-        attend_node(attention, node);
+        connected += is_connected(node);
     }
     return json_pack("{s:{s:s, s:s}, s:{s:i, s:i}, s:o, s:O}", "server", "url", cli->config.url,
                      "version", version, "nodes", "total", (int)json_array_size(nodes),
-                     "connected", (int)connected, "attention", attention, "items", nodes);
+                     "connected", connected, "attention", make_attention(nodes), "items", nodes);
 }
 
 static void print_overview(const struct cli *cli, const json_t *overview)

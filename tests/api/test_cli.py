@@ -346,7 +346,7 @@ def test_control_characters_do_not_reach_the_terminal(cli, admin):
 def test_status(cli, node, server):
     text = cli.out("status")
     assert server.url in text and "0 connected" in text
-    assert re.search(r"^  Node\.1: has never connected$", text, re.M)
+    assert re.search(r"^  Node\.1: away$", text, re.M)
     overview = cli.json("status")
     assert overview["nodes"]["connected"] == 0
     assert re.fullmatch(r"\d+\.\d+\.\d+", overview["server"]["version"])
