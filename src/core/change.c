@@ -80,7 +80,7 @@ void change_event(struct change *change, const struct actor *actor, const char *
     }
 }
 
-/* --- claims: values that only one owner may have ------------------------------------------- */
+/* --- claims: values that only one owner may have --- */
 
 static void collect(void *arg, const char *name, const char *pointer)
 {

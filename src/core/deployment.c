@@ -28,7 +28,7 @@ struct store *deployment_store(const struct deployment *d)
     return d->store;
 }
 
-/* --- one transaction ------------------------------------------------------------------------ */
+/* --- one transaction --- */
 
 static void touch(void *arg, const char *key)
 {
@@ -136,7 +136,7 @@ static void on_transaction(void *arg, int64_t revision, const struct store_entry
     tell_nodes(d, &recent->nodes, revision);
 }
 
-/* --- opening --------------------------------------------------------------------------------- */
+/* --- opening --- */
 
 static void load(void *arg, const struct store_entry *entry)
 {
@@ -231,12 +231,14 @@ int deployment_open(uv_loop_t *loop, struct store *store, const struct service *
         }
         plan_everything(d);
         rc = store_watch(store, d->revision, on_transaction, d);
+        rc = rc < 0 ? change_error(rc, error) : 0;
     }
     if (rc == 0) {
         rc = put_missing_settings(d);
         rc = rc < 0 ? change_error(rc, error) : 0;
     }
     if (rc < 0) {
+        store_watch(store, 0, NULL, NULL);
         deployment_close(d);
         return rc;
     }
@@ -279,7 +281,7 @@ void deployment_unlisten(struct deployment *d, struct deployment_listener *liste
     }
 }
 
-/* --- what a node must have ------------------------------------------------------------------- */
+/* --- what a node must have --- */
 
 size_t deployment_snapshot(const struct deployment *d, const char *node, resource_fn *each,
                            void *arg)
@@ -300,7 +302,7 @@ const char *deployment_digest(const struct deployment *d, const char *node,
     return digest_format(channels_digest(&d->channels, node), hex);
 }
 
-/* --- the law: incremental equals recomputed -------------------------------------------------- */
+/* --- the law: incremental equals recomputed --- */
 
 static int same_channel(const struct channel *a, const struct channel *b, struct error *error)
 {

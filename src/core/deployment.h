@@ -24,13 +24,14 @@ struct deployment;
 /* Reads the store into memory and plans everything. `services` is NULL-terminated and lives on. */
 int deployment_open(uv_loop_t *loop, struct store *store, const struct service *const *services,
                     struct deployment **ret_deployment, struct error *error);
+/* After store_close(), whose last callbacks still come here. */
 void deployment_close(struct deployment *d);
 
 const struct tree *deployment_tree(const struct deployment *d);
 int64_t deployment_revision(const struct deployment *d);
 struct store *deployment_store(const struct deployment *d);
 
-/* --- kinds ------------------------------------------------------------------------------- */
+/* --- kinds --- */
 
 /* The kind of a path; for settings the id says which schema. NULL: no such kind. `id` may be NULL
  * except for singletons. */
@@ -42,7 +43,7 @@ const struct kind *deployment_kind_at(const struct deployment *d, size_t i);
 /* The kind's parsed schema, borrowed. */
 const json_t *deployment_schema(const struct deployment *d, const struct kind *kind);
 
-/* --- writing ------------------------------------------------------------------------------ */
+/* --- writing --- */
 
 struct actor {
     const char *name;   /* "admin", "node:Agent.1", "system" */
@@ -97,7 +98,7 @@ void deployment_report(struct deployment *d, const char *node, const json_t *fac
 void deployment_event(struct deployment *d, const struct actor *actor, const char *reason,
                       const char *subject, const char *message);
 
-/* --- what a node must have ----------------------------------------------------------------- */
+/* --- what a node must have --- */
 
 /* One resource as a node sees it; body NULL: delete it. */
 typedef void resource_fn(void *arg, const char *key, int64_t revision, const json_t *body);
@@ -119,7 +120,7 @@ enum {
 const char *deployment_digest(const struct deployment *d, const char *node,
                               char hex[DIGEST_HEX_SIZE]);
 
-/* --- the fleet's live state ------------------------------------------------------------------ */
+/* --- the fleet's live state --- */
 
 void fleet_connected(struct deployment *d, const char *node, const char *address);
 void fleet_disconnected(struct deployment *d, const char *node, const char *why);
@@ -143,8 +144,7 @@ typedef void applied_fn(void *arg, int rc, const json_t *report);
 void deployment_wait(struct deployment *d, int64_t revision, unsigned timeout_msec,
                      applied_fn *done, void *arg);
 
-/* --- listening ---------------------------------------------------------------------------------
- */
+/* --- listening --- */
 
 /* A listener is told of changes after they are in the tree and planned. */
 struct deployment_listener {

@@ -47,7 +47,7 @@ static void tell(struct deployment *d, const char *node)
     }
 }
 
-/* --- channels -------------------------------------------------------------------------------- */
+/* --- channels --- */
 
 char **fleet_channel_names(const char *node, const json_t *spec)
 {
@@ -82,8 +82,7 @@ int fleet_channels(struct deployment *d, const char *node, int64_t revision)
     return changed;
 }
 
-/* --- what agents say --------------------------------------------------------------------------
- */
+/* --- what agents say --- */
 
 void fleet_connected(struct deployment *d, const char *node, const char *address)
 {
@@ -164,8 +163,7 @@ const char *fleet_problem(const struct deployment *d, const char *node, const ch
     return "";
 }
 
-/* --- waiting ------------------------------------------------------------------------------------
- */
+/* --- waiting --- */
 
 static void add_errors(const struct deployment *d, const char *node, int64_t revision,
                        json_t *errors)

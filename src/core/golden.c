@@ -70,8 +70,7 @@ static json_t *resources_of(const struct channels *channels)
     return all;
 }
 
-/* --- the laws
- * ------------------------------------------------------------------------------------ */
+/* --- the laws --- */
 
 static int is_lawful(const struct bench *b)
 {
@@ -153,8 +152,7 @@ static int check_laws(const struct service *service, const char *name, json_t *t
     return 1;
 }
 
-/* --- the files
- * -------------------------------------------------------------------------------------- */
+/* --- the files --- */
 
 static int update(const char *path, json_t *file, json_t *resources)
 {

@@ -44,8 +44,7 @@ static void finish(struct joining *j, int rc, int64_t revision, const struct err
     free(j);
 }
 
-/* --- the token ---------------------------------------------------------------------------------
- */
+/* --- the token --- */
 
 static int check_secret(const struct joining *j, const json_t *token, struct error *error)
 {
@@ -100,8 +99,7 @@ static int check_permits(const struct joining *j, const json_t *token, struct er
     return 0;
 }
 
-/* --- the node ----------------------------------------------------------------------------------
- */
+/* --- the node --- */
 
 static int check_routes(const struct joining *j, struct error *error)
 {

@@ -21,8 +21,7 @@ enum {
 
 static const struct actor SYSTEM = {.name = "system", .source = "-", .role = ROLE_ADMIN};
 
-/* --- waiting for one write --------------------------------------------------------------------
- */
+/* --- waiting for one write --- */
 
 struct waiting {
     int finished, rc;
@@ -55,8 +54,7 @@ static int finish(struct state *state, struct waiting *waiting, struct error *er
     return waiting->rc;
 }
 
-/* --- the administrator --------------------------------------------------------------------------
- */
+/* --- the administrator --- */
 
 static int read_password(const char *path, struct buf *buf, struct error *error)
 {
@@ -117,8 +115,7 @@ static int make_admin(struct state *state, const struct options *options, struct
     return rc;
 }
 
-/* --- the file of objects
- * --------------------------------------------------------------------------- */
+/* --- the file of objects --- */
 
 static int seal_user(json_t *spec, json_t **ret_sealed, struct error *error)
 {

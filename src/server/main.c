@@ -22,7 +22,9 @@ static int restore(const struct options *options, struct error *error)
 
 static int check(struct state *state, struct error *error)
 {
-    int rc = deployment_recompute(state->deployment, error);
+    int rc = store_check(state->store, error);
+
+    rc = rc < 0 ? rc : deployment_recompute(state->deployment, error);
 
     if (rc == 0) {
         printf("in order: revision %lld\n", (long long)deployment_revision(state->deployment));

@@ -31,8 +31,7 @@ struct server {
     int rc;
 };
 
-/* --- certificates
- * --------------------------------------------------------------------------------- */
+/* --- certificates --- */
 
 static int read_pem(const char *path, char **ret_pem, struct error *error)
 {
@@ -110,8 +109,7 @@ static void on_certificate_timer(uv_timer_t *timer)
     }
 }
 
-/* --- housekeeping
- * ------------------------------------------------------------------------------------ */
+/* --- housekeeping --- */
 
 static void on_compact(uv_timer_t *timer)
 {
@@ -180,8 +178,7 @@ static void start_handles(struct server *s)
     }
 }
 
-/* --- the listeners
- * ------------------------------------------------------------------------------------ */
+/* --- the listeners --- */
 
 static int start_api(struct server *s, struct error *error)
 {
