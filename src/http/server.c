@@ -243,7 +243,7 @@ int http_server_new(uv_loop_t *loop, const struct http_config *config,
                     struct error *error)
 {
     struct http_credentials *credentials;
-    int fd, family;
+    int fd = -1, family = AF_INET;
     int rc = credentials_new(config->certificate_pem, config->key_pem, &credentials, error);
 
     if (rc < 0) {

@@ -170,7 +170,7 @@ static int list_table(json_t **ret_listed, struct error *error)
 
 int vpn_guard_observe(struct vpn *v, struct error *error)
 {
-    json_t *listed;
+    json_t *listed = NULL;
 
     if (!v->guard.dirty) {
         return 0;
