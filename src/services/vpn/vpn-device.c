@@ -122,13 +122,11 @@ void vpn_device_state_done(struct vpn_device_state *state)
     *state = (struct vpn_device_state){0};
 }
 
+/* What fits through the way to the rest of the world. */
 static unsigned choose_mtu(const struct vpn *v, const struct netlink_link *links, size_t len)
 {
     int index;
 
-    if (v->self.mtu_bytes) {
-        return v->self.mtu_bytes;
-    }
     if (netlink_route_lookup(v->nl, SOMEWHERE, &index) < 0) {
         return MTU_MAX;
     }
@@ -187,7 +185,7 @@ int vpn_device_look(struct vpn *v, struct vpn_device_state *ret_state)
     keep_own_addresses(&state);
     state.ours = state.link.index && strcmp(state.link.alias, NETLINK_ALIAS) == 0;
     state.forwarding = state.link.index && read_forwarding();
-    state.mtu_bytes = choose_mtu(v, links, len);
+    state.chosen_mtu_bytes = choose_mtu(v, links, len);
     *ret_state = state;
     return 0;
 }
@@ -293,13 +291,18 @@ static int is_own_address(const struct vpn *v, const struct netlink_address *add
     return address->prefix.address == v->self.address && address->prefix.len == 32;
 }
 
+static unsigned wanted_mtu(const struct vpn *v, const struct vpn_device_state *state)
+{
+    return v->self.mtu_bytes ? v->self.mtu_bytes : state->chosen_mtu_bytes;
+}
+
 /* What netlink says. */
 static int links_match(const struct vpn *v, const struct vpn_device_state *state)
 {
     struct wanted_routes routes = wanted_routes(v, state->link.index);
 
     return state->link.index && strcmp(state->link.alias, NETLINK_ALIAS) == 0 && state->link.up &&
-           state->link.mtu_bytes == state->mtu_bytes && state->addresses_len == 1 &&
+           state->link.mtu_bytes == wanted_mtu(v, state) && state->addresses_len == 1 &&
            is_own_address(v, &state->addresses[0]) && state->routes_len == 2 &&
            has_route(state, &routes.unreachable) && has_route(state, &routes.device) &&
            state->forwarding == v->self.hub;
@@ -510,9 +513,10 @@ static int ensure_link_settings(struct vpn *v, struct error *error)
     const struct netlink_link *link = &v->device.link;
     int rc = 0;
 
-    if (link->mtu_bytes != v->device.mtu_bytes) {
-        rc = failed(netlink_link_set_mtu(v->nl, link->index, v->device.mtu_bytes), error,
-                    "set the MTU");
+    unsigned mtu_bytes = wanted_mtu(v, &v->device);
+
+    if (link->mtu_bytes != mtu_bytes) {
+        rc = failed(netlink_link_set_mtu(v->nl, link->index, mtu_bytes), error, "set the MTU");
     }
     if (rc == 0 && !link->up) {
         rc = netlink_link_set_up(v->nl, link->index, 1);

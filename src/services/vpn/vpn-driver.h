@@ -55,7 +55,7 @@ struct vpn_device_state {
     struct netlink_route *routes; /* with our mark */
     size_t routes_len;
     int forwarding;
-    unsigned mtu_bytes; /* that the device shall have */
+    unsigned chosen_mtu_bytes; /* that the device shall have if none is given */
 };
 
 struct vpn {

@@ -283,6 +283,7 @@ void vpn_peers_step(struct vpn *v)
     _cleanup_free_ struct path_peer **peers = xcalloc(v->peers.len + 1, sizeof *peers);
     size_t len = 0;
 
+    feed(v); /* again: peers and the range may have been taken over since the dump */
     v->path.hub = v->self.hub;
     v->path.public = v->self.public;
     omap_foreach (e, &v->peers) {
