@@ -74,6 +74,9 @@ static int take_word(struct parser *p, const char *word, struct error *error)
         }
         p->words_ended = 1;
     }
+    if (!word[0]) {
+        return error_set(error, 400, NULL, "an argument of \"%s\" is empty", args->words);
+    }
     add_argument(args, word);
     return 0;
 }

@@ -98,10 +98,13 @@ static enum exit_code one_page(struct cli *cli, const char *kind, const char *qu
 
     if (code == CLI_OK) {
         const json_t *items = json_object_get(response.body, "items");
-        free(*cursor);
-        *cursor = xstrdup(json_get_string(response.body, "cursor", ""));
+        const char *next = json_get_string(response.body, "cursor", "");
         *len = json_array_size(items);
-        code = each(cli, items, arg);
+        code = !json_is_array(items) || (next[0] && *len == 0)
+                   ? cli_say(CLI_REFUSED, "the server's list of %s can't be understood", kind)
+                   : each(cli, items, arg);
+        free(*cursor);
+        *cursor = xstrdup(next);
     }
     response_done(&response);
     return code;

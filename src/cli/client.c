@@ -52,6 +52,7 @@ static CURL *new_handle(const char *ca)
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_SEC);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "cnsmo/" CNSMO_VERSION);
     curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, 1L);
+    curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L); /* an id ".." is no way upwards */
     if (ca) {
         curl_easy_setopt(curl, CURLOPT_CAINFO, ca);
         curl_easy_setopt(curl, CURLOPT_CAPATH, NULL); /* this one and no other */
