@@ -361,7 +361,11 @@ static void bad_requests_are_refused(void **state)
         {400, "GET /late?a=%zz HTTP/1.1\r\nHost: a\r\n\r\n"},
         {404, "GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"},
         {405, "DELETE /late HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"},
-        {413, "POST /echo/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 20001\r\n\r\n"},
+        {413, "POST /echo/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 20001\r\nExpect: "
+              "100-continue\r\n\r\n"},
+        {404, "POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nConnection: close\r\n\r\n"
+              "12345"},
+        {413, "POST /echo/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2000001\r\n\r\n"},
         {415,
          "POST /echo/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"},
     };

@@ -1,10 +1,10 @@
 /* http.h - HTTPS for people: libmicrohttpd with GnuTLS inside our loop, a router, and SSE.
  *
- * A request arrives whole (body up to the route's limit; larger: 413 before it is read) in its
- * route's handler, which answers with http_reply() at once or later. Requests that are answered
- * later suspend their connection and cost nothing meanwhile. Requests whose framing is ambiguous
- * (differing Content-Length, or one with Transfer-Encoding: RFC 9112 section 6.3) are refused.
- * Errors are RFC 9457 problem documents. Slow and silent clients are cut after a time. */
+ * A request arrives whole (body up to the route's limit; larger: 413, and none of it is kept) in
+ * its route's handler, which answers with http_reply() at once or later. Requests that are
+ * answered later suspend their connection and cost nothing meanwhile. Requests whose framing is
+ * ambiguous (differing Content-Length, or one with Transfer-Encoding: RFC 9112 section 6.3) are
+ * refused. Errors are RFC 9457 problem documents. Slow and silent clients are cut after a time. */
 #pragma once
 
 #include <jansson.h>

@@ -63,8 +63,10 @@ struct http_request {
     enum http_state state;
     int in_callback; /* MHD is calling us: answers are queued on return */
     int suspended;
-    int begun; /* the headers were seen */
-    int too_large;
+    int begun;            /* the headers were seen */
+    int excess;           /* bytes of the body past its limit, dropped */
+    struct error refusal; /* status 0: none. Told once the body is through: one who still sends
+                             when we close may never read the answer */
     char *method;
     char *target;
     char *path;

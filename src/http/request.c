@@ -9,7 +9,7 @@
 #include "lib/mem.h"
 
 enum {
-    EXCESS_MAX = 1 << 20, /* bytes of a chunked body past its limit that we still read */
+    EXCESS_MAX = 1 << 20, /* bytes that nobody wants but that we still read, to be polite */
 };
 
 void *http_on_target(void *cls, const char *target, struct MHD_Connection *connection)
@@ -176,12 +176,17 @@ static int find_route(struct http_request *request, struct error *error)
 
 static void refuse(struct http_request *request, const struct error *error)
 {
-    http_set_header(request, "Connection", "close"); /* what follows can't be trusted */
     if (request->route && request->route->refuse) {
         request->route->refuse(request, error);
     } else {
         http_reply_problem(request, error);
     }
+}
+
+static void refuse_and_close(struct http_request *request, const struct error *error)
+{
+    http_set_header(request, "Connection", "close");
+    refuse(request, error);
 }
 
 static void on_headers(struct http_request *request, const char *method, const char *version)
@@ -190,31 +195,33 @@ static void on_headers(struct http_request *request, const char *method, const c
     struct error error = {0};
 
     request->method = xstrdup(method);
-    int rc = find_route(request, &error);
-    if (rc == 0 || error.status != 400) {
-        struct error worse;
-        if (check_framing(request, strcmp(version, "HTTP/1.1") == 0, &framing, &worse) < 0) {
-            rc = -EINVAL;
-            error = worse;
-        }
-    }
-    if (rc < 0) {
-        refuse(request, &error);
+    if (check_framing(request, strcmp(version, "HTTP/1.1") == 0, &framing, &error) < 0) {
+        refuse_and_close(request, &error); /* what follows can't be told from a request */
         return;
     }
-    request->body.limit = request->route->body_max;
-    if (framing.length > request->route->body_max) {
-        error_set(&error, 413, NULL, "the body has %llu bytes; at most %zu are taken",
-                  (unsigned long long)framing.length, request->route->body_max);
-        refuse(request, &error);
+    if (find_route(request, &error) == 0) {
+        request->body.limit = request->route->body_max;
+        if (framing.length > request->route->body_max) {
+            error_set(&error, 413, NULL, "the body has %llu bytes; at most %zu are taken",
+                      (unsigned long long)framing.length, request->route->body_max);
+        }
     }
+    if (error.status == 0) {
+        return;
+    }
+    if (framing.length > EXCESS_MAX || http_header(request, "Expect")) {
+        refuse_and_close(request, &error);
+        return;
+    }
+    request->refusal = error;
 }
 
 static enum MHD_Result on_data(struct http_request *request, const char *data, size_t *size)
 {
-    if (request->too_large || buf_append(&request->body, data, *size) < 0) {
-        request->too_large += *size > EXCESS_MAX ? EXCESS_MAX : (int)*size;
-        if (request->too_large > EXCESS_MAX) {
+    if (request->refusal.status || request->excess ||
+        buf_append(&request->body, data, *size) < 0) {
+        request->excess += *size > EXCESS_MAX ? EXCESS_MAX : (int)*size;
+        if (request->excess > EXCESS_MAX) {
             return MHD_NO;
         }
     }
@@ -224,14 +231,19 @@ static enum MHD_Result on_data(struct http_request *request, const char *data, s
 
 static void on_whole(struct http_request *request)
 {
-    struct error error;
-
     if (request->peer) {
         request->peer->since_usec = 0;
     }
-    if (request->too_large) {
-        error_set(&error, 413, NULL, "the body has more than %zu bytes", request->route->body_max);
-        refuse(request, &error);
+    if (request->excess && !request->refusal.status) {
+        error_set(&request->refusal, 413, NULL, "the body has more than %zu bytes",
+                  request->route->body_max);
+    }
+    if (request->refusal.status == 400) { /* a client that can't be trusted to frame the next */
+        refuse_and_close(request, &request->refusal);
+        return;
+    }
+    if (request->refusal.status) {
+        refuse(request, &request->refusal);
         return;
     }
     request->state = HTTP_HANDLING;

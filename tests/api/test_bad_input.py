@@ -62,6 +62,14 @@ def test_body_too_large_in_chunks(admin):
     problem(admin.post("/api/v2/nodes", data=chunks(), headers=JSON), 413)
 
 
+def test_refused_requests_keep_their_connection(server, admin):
+    """Who is refused for another reason than framing can go on with the same connection."""
+    request = ("POST /api/v2/nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12345"
+               "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = server.raw(request.encode())
+    assert status_of(answer) == 404 and b"HTTP/1.1 200 OK" in answer and b"ok\n" in answer
+
+
 def test_body_where_none_is_taken(admin, node):
     problem(admin.delete("/api/v2/nodes/Node.1", data="{}"), 413)
     problem(admin.request("GET", "/api/v2/nodes", data="x"), 413)
@@ -98,7 +106,8 @@ def test_unknown_paths(admin, path, status):
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "BREW"])
 def test_unknown_methods(server, method):
-    answer = server.raw(f"{method} /api/v2/nodes HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    answer = server.raw(f"{method} /api/v2/nodes HTTP/1.1\r\nHost: x\r\n"
+                        "Connection: close\r\n\r\n".encode())
     assert status_of(answer) in (400, 405), answer
 
 
