@@ -114,7 +114,7 @@ class Server:
         assert self.process.poll() is None, self.log.read_text()
         try:
             return self.client().get("/healthz").status_code == 200
-        except requests.RequestException:
+        except OSError:  # not there yet: the port, or the authority's root on a first start
             return False
 
     def stop(self):
