@@ -48,8 +48,9 @@ struct link {
     int is_started; /* the socket is connected */
     int is_ending;
     int is_dropped;
-    struct error reason;
-    struct error verify_error; /* better words than GnuTLS's, if the peer's chain was refused */
+    /* Only ended links have these: they are large. */
+    struct error *reason;
+    struct error *verify_error; /* better words than GnuTLS's, if the peer's chain was refused */
 
     struct link_server *server;   /* NULL at the client's side */
     struct link *previous, *next; /* the server's */

@@ -50,6 +50,8 @@ static void link_free(struct link *link)
 {
     frame_done(&link->frame);
     tls_identity_done(&link->peer);
+    free(link->reason);
+    free(link->verify_error);
     free(link);
 }
 
@@ -59,7 +61,7 @@ void link_settle(struct link *link)
         return;
     }
     if (link->handler && link->handler->closed) {
-        link->handler->closed(link, link->arg, &link->reason);
+        link->handler->closed(link, link->arg, link->reason);
     }
     if (link->server) {
         link_server_closed(link);
@@ -84,7 +86,8 @@ static void set_reason(struct link *link, const struct error *reason)
 {
     if (!link->is_ending) {
         link->is_ending = 1;
-        link->reason = *reason;
+        link->reason = xnew(struct error);
+        *link->reason = *reason;
     }
 }
 
@@ -103,7 +106,7 @@ static void on_linger(uv_timer_t *timer)
 {
     struct link *link = timer->data;
 
-    link_drop(link, &link->reason);
+    link_drop(link, link->reason);
 }
 
 void link_linger(struct link *link, unsigned msec)
@@ -213,11 +216,15 @@ static void watch_silence(struct link *link)
 static int verify(gnutls_session_t session)
 {
     struct link *link = gnutls_session_get_ptr(session);
+    struct error error;
 
-    return tls_verify(link->tls, session, &link->peer, &link->stream.alert, &link->verify_error) <
-                   0
-               ? GNUTLS_E_CERTIFICATE_ERROR
-               : 0;
+    if (tls_verify(link->tls, session, &link->peer, &link->stream.alert, &error) == 0) {
+        return 0;
+    }
+    free(link->verify_error);
+    link->verify_error = xnew(struct error);
+    *link->verify_error = error;
+    return GNUTLS_E_CERTIFICATE_ERROR;
 }
 
 static void format_address(const struct sockaddr_storage *from, char text[LINK_ADDRESS_SIZE])
@@ -362,7 +369,7 @@ static void stream_ended(void *arg, const struct error *error)
     if (link->is_ending || error->status == 503) {
         link_drop(link, error); /* the peer is gone, or has closed its side too */
     } else {
-        link_end(link, link->verify_error.status ? &link->verify_error : error);
+        link_end(link, link->verify_error ? link->verify_error : error);
     }
 }
 
