@@ -94,7 +94,9 @@ int cleanup_files(const struct agent_paths *paths, int keep_identity, struct err
         if (keep_identity) {
             set_aside(paths->state_dir, IDENTITY[i], &first, error);
         } else {
+            _cleanup_free_ char *aside = xasprintf("%s.removed", IDENTITY[i]);
             remove_file(paths->state_dir, IDENTITY[i], &first, error);
+            remove_file(paths->state_dir, aside, &first, error);
         }
     }
     for (size_t i = 0; i < ARRAY_LEN(STATE); i++) {

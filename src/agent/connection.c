@@ -42,7 +42,8 @@ struct connection {
     unsigned resyncs;
     int told_removed;
     int64_t started;
-    char problem[600]; /* why we aren't connected */
+    char reason[512];  /* why this connection ends, if we know */
+    char problem[512]; /* why we aren't connected; that of the last try while the next one runs */
     struct omap facts; /* name -> json_t; JSON null: not told yet that it is no more */
     json_t *status;    /* as last given; NULL: never */
     json_t *errors;    /* of the last outcome; NULL: none yet */
@@ -212,7 +213,7 @@ static void welcomed(struct connection *c, const struct message_welcome *welcome
     c->phase = PHASE_WELCOMED;
     c->tried = 0;
     c->resyncs = 0;
-    c->problem[0] = '\0';
+    c->problem[0] = c->reason[0] = '\0';
     log_info("connected", "node", c->config.identity->id, "server",
              c->config.identity->servers[c->server], "address", welcome->address, NULL);
     warn_of_clock(welcome->time);
@@ -256,7 +257,7 @@ static void on_error(struct connection *c, const json_t *message)
     struct error error = {0};
 
     message_read_error(message, &error);
-    snprintf(c->problem, sizeof c->problem, "%s", error.detail);
+    snprintf(c->reason, sizeof c->reason, "%s", error.detail);
     if (means_removed(c, error.status) && !c->told_removed) {
         c->told_removed = 1;
         c->config.removed(c->config.arg, error.detail);
@@ -324,7 +325,7 @@ static void on_message(struct link *link, void *arg, const char *type, const jso
         welcomed(c, &welcome);
     }
     if (rc < 0) {
-        snprintf(c->problem, sizeof c->problem, "the server sent nonsense: %s", error.detail);
+        snprintf(c->reason, sizeof c->reason, "the server sent nonsense: %.400s", error.detail);
         link_close(c->link);
     }
 }
@@ -343,17 +344,24 @@ uint64_t connection_backoff_msec(unsigned rounds, uint32_t random)
     return most / 2 + random % (most / 2 + 1);
 }
 
-static void retry_later(struct connection *c)
+static unsigned server_len(const struct connection *c)
 {
-    size_t len = 0;
-    uint32_t random;
+    unsigned len = 0;
 
     while (c->config.identity->servers[len]) {
         len++;
     }
+    return len;
+}
+
+static void retry_later(struct connection *c)
+{
+    unsigned len = server_len(c);
+    uint32_t random;
+
     c->server = (c->server + 1) % len;
     random_bytes(&random, sizeof random);
-    uint64_t msec = connection_backoff_msec(c->tried / (unsigned)len, random);
+    uint64_t msec = connection_backoff_msec(c->tried / len, random);
     c->tried++;
     /* Within a round the next server is asked at once. */
     uv_timer_start(&c->retry, on_retry, c->tried % len ? 0 : msec, 0);
@@ -382,14 +390,14 @@ static void on_link_closed(struct link *link, void *arg, const struct error *err
         return;
     }
     reconcile_abort(c->reconcile);
-    if (c->problem[0] == '\0') {
-        snprintf(c->problem, sizeof c->problem, "%s", error ? error->detail : "closed");
-    }
+    snprintf(c->problem, sizeof c->problem, "%s",
+             c->reason[0] || !error ? c->reason : error->detail);
     if (c->told_removed) {
         return;
     }
-    /* Once when it begins, not at each try. */
-    if (was_connected || c->tried == 0) {
+    /* Once when it begins, not at each try; a server that doesn't answer while another one does
+     * isn't worth a line. */
+    if (was_connected || c->tried + 1 == server_len(c)) {
         log_warn("not connected", "node", c->config.identity->id, "server",
                  c->config.identity->servers[c->server], "reason", c->problem, NULL);
     }
@@ -418,7 +426,7 @@ static void on_retry(uv_timer_t *timer)
         return;
     }
     config.address = host;
-    c->problem[0] = '\0';
+    c->reason[0] = '\0';
     c->phase = PHASE_CONNECTING;
     c->link = link_connect(c->loop, &config, &HANDLER, c);
 }
