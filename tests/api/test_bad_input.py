@@ -1,5 +1,6 @@
 """What strangers and broken clients send. Nothing of it may change anything, hang or crash."""
 import select
+import socket
 import time
 
 import pytest
@@ -152,7 +153,6 @@ def test_headers_too_large(server):
 
 
 def test_plain_http_on_the_tls_port(server):
-    import socket
     with socket.create_connection(("127.0.0.1", server.api_port), timeout=10) as s:
         s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         s.settimeout(60)
@@ -186,7 +186,6 @@ def test_slow_and_silent_clients_are_cut(server, admin):
 
 def test_connections_of_one_source_are_limited(server):
     """One address can't take all: another is served while the first is at its limit."""
-    import socket
     taken = []
     try:
         for _ in range(300):

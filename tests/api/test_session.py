@@ -1,5 +1,6 @@
 """Logging in and out, cookies, limits."""
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -130,6 +131,23 @@ def test_good_logins_are_not_limited(server):
     client = server.client(source="127.0.0.61")
     for _ in range(30):
         assert login(client, username=ADMIN, password=PASSWORD).status_code == 201
+
+
+def test_a_flood_of_logins_doesnt_stop_others(server, admin):
+    """Two passwords are hashed at once and 32 wait: the rest is refused at once."""
+    def attempt(i):
+        reply = login(server.client(source=f"127.0.1.{i + 1}"), username=f"flood-{i}",
+                      password="wrong wrong")
+        return reply.status_code, reply.headers.get("Retry-After")
+
+    with ThreadPoolExecutor(120) as pool:
+        answers = pool.map(attempt, range(120))
+        assert admin.get("/api/v2/nodes").status_code == 200
+        answers = list(answers)
+    assert {code for code, _ in answers} <= {401, 429}
+    assert [code for code, _ in answers].count(401) >= 34
+    assert all(retry for code, retry in answers if code == 429)
+    assert login(server.client(), username=ADMIN, password=PASSWORD).status_code == 201
 
 
 def test_logins_are_events(server, admin):
