@@ -123,8 +123,29 @@ int run_export(struct cli *cli)
 /* --- apply: the document
  * -------------------------------------------------------------------------- */
 
+/* Nothing is passed over silently: a member that isn't known may be a known one mistyped. What the
+ * API shows beside the spec may stay in. */
+static enum exit_code check_members(const json_t *object, const char *const *known,
+                                    const char *pointer)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach ((json_t *)object, key, value) {
+        size_t i = 0;
+        while (known[i] && strcmp(known[i], key) != 0) {
+            i++;
+        }
+        if (!known[i]) {
+            return cli_say(CLI_USAGE, "\"%s\" is not allowed (%s/%s)", key, pointer, key);
+        }
+    }
+    return CLI_OK;
+}
+
 static enum exit_code check_object(const struct cli *cli, const json_t *object, size_t i)
 {
+    static const char *const MEMBERS[] = {"kind", "id", "spec", "revision", "status", NULL};
     const char *kind = json_get_string(object, "kind", NULL);
     const char *id = json_get_string(object, "id", NULL);
 
@@ -141,16 +162,45 @@ static enum exit_code check_object(const struct cli *cli, const json_t *object, 
     if (!json_is_object(json_object_get(object, "spec"))) {
         return cli_say(CLI_USAGE, "\"spec\" must be an object (/objects/%zu/spec)", i);
     }
+    _cleanup_free_ char *pointer = xasprintf("/objects/%zu", i);
+    return check_members(object, MEMBERS, pointer);
+}
+
+static enum exit_code check_twice(json_t *seen, const json_t *object, size_t i)
+{
+    _cleanup_free_ char *key =
+        xasprintf("%s/%s", json_get_string(object, "kind", ""), json_get_string(object, "id", ""));
+
+    if (json_object_get(seen, key)) {
+        return cli_say(CLI_USAGE, "%s comes twice (/objects/%zu)", key, i);
+    }
+    json_object_set_new(seen, key, json_true());
     return CLI_OK;
+}
+
+static enum exit_code check_objects(const struct cli *cli, const json_t *objects)
+{
+    enum exit_code code = CLI_OK;
+    json_t *seen = json_object(), *object;
+    size_t i;
+
+    json_array_foreach ((json_t *)objects, i, object) {
+        code = check_object(cli, object, i);
+        code = code == CLI_OK ? check_twice(seen, object, i) : code;
+        if (code != CLI_OK) {
+            break;
+        }
+    }
+    json_decref(seen);
+    return code;
 }
 
 /* All of it is checked before anything is sent. */
 static enum exit_code check_document(const struct cli *cli, const json_t *document)
 {
+    static const char *const MEMBERS[] = {"apiVersion", "objects", NULL};
     const json_t *objects = json_object_get(document, "objects");
     const char *version = json_get_string(document, "apiVersion", "");
-    size_t i;
-    json_t *object;
 
     if (strcmp(version, "v2") != 0) {
         return cli_say(CLI_USAGE, "\"apiVersion\" must be \"v2\", not \"%s\" (/apiVersion)",
@@ -159,13 +209,8 @@ static enum exit_code check_document(const struct cli *cli, const json_t *docume
     if (!json_is_array(objects)) {
         return cli_say(CLI_USAGE, "\"objects\" must be an array (/objects)");
     }
-    json_array_foreach ((json_t *)objects, i, object) {
-        enum exit_code code = check_object(cli, object, i);
-        if (code != CLI_OK) {
-            return code;
-        }
-    }
-    return CLI_OK;
+    enum exit_code code = check_members(document, MEMBERS, "");
+    return code == CLI_OK ? check_objects(cli, objects) : code;
 }
 
 static enum exit_code read_document(const struct cli *cli, json_t **ret_document)

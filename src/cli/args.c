@@ -56,6 +56,20 @@ static void add_argument(struct args *args, const char *text)
     args->arguments[args->arguments_len++] = text;
 }
 
+static void note_word(void *arg, const char *word)
+{
+    int *found = arg;
+    *found = 1;
+}
+
+static int has_next_word(const struct parser *p)
+{
+    int found = 0;
+
+    commands_next_words(p->commands, p->args->words, note_word, &found);
+    return found;
+}
+
 static int take_word(struct parser *p, const char *word, struct error *error)
 {
     struct args *args = p->args;
@@ -69,7 +83,9 @@ static int take_word(struct parser *p, const char *word, struct error *error)
             args->command = commands_find(p->commands, args->words);
             return 0;
         }
-        if (!args->command) {
+        /* "settings show" is a command, but "settings show overlya" was meant to be a longer one.
+         */
+        if (!args->command || (args->command->arguments_max == 0 && has_next_word(p))) {
             return unknown_word(p, word, error);
         }
         p->words_ended = 1;
@@ -216,7 +232,7 @@ int args_parse(const struct commands *commands, int argc, char *const *argv, str
             return rc;
         }
     }
-    return args_given(args, "help") ? 0 : check_count(&p, error);
+    return args_given(args, "help") || args_given(args, "version") ? 0 : check_count(&p, error);
 }
 
 void args_done(struct args *args)

@@ -64,6 +64,9 @@ int run_backup(struct cli *cli)
 {
     const char *path = cli->args.arguments[0];
 
+    if (strcmp(path, "-") == 0 && isatty(STDOUT_FILENO)) {
+        return cli_say(CLI_USAGE, "a backup isn't for a terminal's eyes: name a file");
+    }
     if (strcmp(path, "-") == 0) {
         struct target target = {.fd = STDOUT_FILENO};
         return fetch(cli, &target, "standard output");

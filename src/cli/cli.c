@@ -49,6 +49,9 @@ enum exit_code cli_connect(struct cli *cli)
     if (cli->client) {
         return CLI_OK;
     }
+    if (!cli->config.token && !cli->config.password && cli->config.problem) {
+        return cli_say(CLI_FORBIDDEN, "%s; see cnsmo login", cli->config.problem);
+    }
     if (!cli->config.url) {
         return cli_say(CLI_FORBIDDEN, "not logged in: cnsmo login URL, or set CNSMO_URL");
     }

@@ -115,11 +115,12 @@ const struct kind *kind_named(const struct kind *const *kinds, const char *name)
 
 extern const struct command FIXED_COMMANDS[]; /* ended by .words NULL */
 
-command_fn run_list, run_show, run_add, run_set, run_label, run_delete; /* object.c */
-command_fn run_login, run_logout, run_passwd;                           /* session.c */
-command_fn run_status;                                                  /* status.c */
-command_fn run_events;                                                  /* events.c */
-command_fn run_export, run_apply;                                       /* apply.c */
-command_fn run_backup;                                                  /* backup.c */
-command_fn run_version, run_help;                                       /* help.c */
-command_fn run_completion;                                              /* completion.c */
+command_fn run_list, run_show, run_add, run_set, run_label, run_delete,
+    run_settings;                             /* object.c */
+command_fn run_login, run_logout, run_passwd; /* session.c */
+command_fn run_status;                        /* status.c */
+command_fn run_events;                        /* events.c */
+command_fn run_export, run_apply;             /* apply.c */
+command_fn run_backup;                        /* backup.c */
+command_fn run_version, run_help;             /* help.c */
+command_fn run_completion;                    /* completion.c */

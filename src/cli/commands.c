@@ -32,6 +32,7 @@ const struct option GLOBAL_OPTIONS[] = {
      "Certificate (PEM) that must have signed the server's, in place of CNSMO_CA."},
     {"no-color", 0, TAKES_NOTHING, NULL, "No colours, even on a terminal."},
     {"help", 'h', TAKES_NOTHING, NULL, "Explains the command."},
+    {"version", 'V', TAKES_NOTHING, NULL, "Prints the version of this program."},
     {0},
 };
 

@@ -104,42 +104,50 @@ static char *copy(const char *text)
     return text ? xstrdup(text) : NULL;
 }
 
-/* What is stored, into *ret_session; NULL if there is nothing. */
-static int read_session(const struct config *config, json_t **ret_session, struct error *error)
+static int parse_session(const struct buf *text, json_t **ret_session, struct error *error)
+{
+    json_t *session = NULL;
+    int rc = json_parse(text->data, text->size, &session, error);
+
+    if (rc == 0 && !json_get_string(session, "url", NULL)) {
+        json_decref(session);
+        return error_set(error, 400, NULL, "it has no url");
+    }
+    if (rc == 0) {
+        *ret_session = session;
+    }
+    return rc;
+}
+
+/* What is stored, a new reference, or NULL; then config->problem says why, if there is something.
+ */
+static json_t *read_session(struct config *config)
 {
     _cleanup_buf_ struct buf text = BUF_INIT(SESSION_MAX);
+    json_t *session = NULL;
     struct error why;
     struct stat st;
 
-    *ret_session = NULL;
     if (!config->folder) {
-        return 0;
+        return NULL;
     }
     _cleanup_free_ char *path = file_in(config, "session.json");
     int rc = stat(path, &st) < 0 ? -errno : 0;
     if (rc == -ENOENT || rc == -ENOTDIR) {
-        return 0;
+        return NULL;
     }
     if (rc == 0 && (st.st_mode & 077)) {
-        return error_set(error, 400, NULL,
-                         "others can read %s, which holds a secret: log in "
-                         "again, or chmod 600 it",
-                         path);
+        config->problem = xasprintf("others can read %s, which holds a secret", path);
+        return NULL;
     }
     rc = rc < 0 ? rc : file_read(path, &text);
     if (rc < 0) {
-        return error_set(error, 400, NULL, "cannot read %s: %s", path, strerror(-rc));
+        config->problem = xasprintf("cannot read %s: %s", path, strerror(-rc));
+    } else if (parse_session(&text, &session, &why) < 0) {
+        config->problem = xasprintf("%s is damaged: %s", path, why.detail);
     }
-    rc = json_parse(text.data, text.size, ret_session, &why);
     mem_wipe(text.data, text.size);
-    if (rc == 0 && !json_get_string(*ret_session, "url", NULL)) {
-        json_decref(*ret_session);
-        *ret_session = NULL;
-        rc = error_set(&why, 400, NULL, "it has no url");
-    }
-    return rc < 0
-               ? error_set(error, 400, NULL, "%s is damaged (%s): log in again", path, why.detail)
-               : 0;
+    return session;
 }
 
 static void use_session(struct config *config, const json_t *session)
@@ -166,9 +174,6 @@ static void use_session(struct config *config, const json_t *session)
 
 int config_load(struct config *config, const char *url, const char *ca, struct error *error)
 {
-    json_t *session = NULL;
-    int rc = 0;
-
     url = url ? url : environment("CNSMO_URL");
     *config = (struct config){
         .folder = config_folder(),
@@ -177,17 +182,15 @@ int config_load(struct config *config, const char *url, const char *ca, struct e
         .user = copy(environment("CNSMO_USER")),
         .password = copy(environment("CNSMO_PASSWORD")),
     };
-    if (url) {
-        rc = url_normalise(url, &config->url, error);
+    if (url && url_normalise(url, &config->url, error) < 0) {
+        return -EINVAL;
     }
-    if (rc == 0) {
-        rc = read_session(config, &session, error);
-    }
-    if (rc == 0 && session) {
+    json_t *session = read_session(config);
+    if (session) {
         use_session(config, session);
     }
     json_decref(session);
-    return rc;
+    return 0;
 }
 
 static void free_secret(char *secret)
@@ -205,6 +208,7 @@ void config_done(struct config *config)
     free(config->user);
     free_secret(config->password);
     free(config->stored_url);
+    free(config->problem);
     *config = (struct config){0};
 }
 

@@ -6,7 +6,8 @@
  * another server.
  *
  * Stored under $XDG_CONFIG_HOME/cnsmo or ~/.config/cnsmo (0700): session.json and ca.pem, both
- * 0600. A session that others can read is refused. */
+ * 0600. A session that others can read, or that is damaged, isn't used: `problem` says so, for the
+ * commands that would need it. */
 #pragma once
 
 #include "lib/error.h"
@@ -18,7 +19,8 @@ struct config {
     char *token;      /* NULL: none */
     char *user;       /* NULL: none; with a password: log in for this one command */
     char *password;   /* NULL: none */
-    char *stored_url; /* NULL: nothing stored */
+    char *stored_url; /* NULL: nothing stored that can be used */
+    char *problem;    /* why what is stored can't be used; NULL: it can, or there is nothing */
 };
 
 /* `url` and `ca` are the options; NULL: not given. -EINVAL with a sentence. */

@@ -53,6 +53,7 @@ const struct command FIXED_COMMANDS[] = {
     {"backup", "FILE", "Fetches a copy of the server's database; - writes it to standard output.",
      1, 1, .run = run_backup},
     {"user passwd", "[ID]", "Sets a user's password.", 0, 1, PASSWORD_OPTIONS, .run = run_passwd},
+    {"settings show", "", "Shows all settings.", 0, 0, .run = run_settings},
     {"version", "", "Prints the version of this program.", 0, 0, .run = run_version},
     {"completion", "bash|zsh", "Prints a script that completes commands and options.", 1, 1,
      .run = run_completion},

@@ -1,5 +1,6 @@
 /* main.c - cnsmo: the command line of a deployment. See cnsmo(1). */
 #include <locale.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -54,17 +55,28 @@ static enum exit_code run(struct cli *cli, int argc, char **argv)
         }
         return CLI_OK;
     }
+    if (args_given(&cli->args, "version")) {
+        return run_version(cli);
+    }
     enum exit_code code = prepare(cli);
     return code == CLI_OK ? (enum exit_code)cli->args.command->run(cli) : code;
+}
+
+/* Passwords and tokens pass through JSON: nothing of it stays in freed memory. */
+static void free_wiped(void *p)
+{
+    mem_wipe(p, p ? malloc_usable_size(p) : 0);
+    free(p);
 }
 
 int main(int argc, char **argv)
 {
     _cleanup_free_ const struct kind **kinds = kinds_new();
-    struct commands *commands = commands_new(kinds, FIXED_COMMANDS);
-    struct cli cli = {.kinds = kinds, .commands = commands};
 
     setlocale(LC_CTYPE, "");
+    json_set_alloc_funcs(malloc, free_wiped); /* before the first document is made */
+    struct commands *commands = commands_new(kinds, FIXED_COMMANDS);
+    struct cli cli = {.kinds = kinds, .commands = commands};
     curl_global_init(CURL_GLOBAL_DEFAULT);
     enum exit_code code = run(&cli, argc, argv);
     client_free(cli.client);

@@ -103,6 +103,25 @@ int run_show(struct cli *cli)
     return code;
 }
 
+/* All of them; they have little in common, so each stands for itself. */
+int run_settings(struct cli *cli)
+{
+    json_t *items = NULL, *item;
+    size_t i;
+    enum exit_code code = cli_list(cli, "settings", "", &items);
+
+    if (code == CLI_OK && cli->output == OUTPUT_JSON) {
+        print_json(cli, items);
+    } else if (code == CLI_OK) {
+        json_array_foreach (items, i, item) {
+            fputs(i > 0 && cli->output == OUTPUT_TABLE ? "\n" : "", stdout);
+            print_object(cli, item);
+        }
+    }
+    json_decref(items);
+    return code;
+}
+
 /* --- writing ------------------------------------------------------------------------------------
  */
 

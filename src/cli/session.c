@@ -133,28 +133,41 @@ int run_login(struct cli *cli)
     return code;
 }
 
-int run_logout(struct cli *cli)
+/* The session ends on the server too, if that can be reached; here it ends in any case. */
+static void end_session(const struct config *config)
 {
     struct error error = {0};
     struct response response = {0};
+    struct client *client = client_new(config);
 
-    if (!cli->config.stored_url) {
-        return cli_say(CLI_OK, "not logged in");
+    if (client_call(client, "DELETE", API "/session", NULL, 0, &response, &error) ==
+        CLI_UNREACHABLE) {
+        cli_say(CLI_OK, "the session stays open on the server until it expires: %s", error.detail);
     }
-    /* The session ends on the server too, if that can be reached; here it ends in any case. */
-    if (cli->config.token && strcmp(cli->config.url, cli->config.stored_url) == 0 &&
-        !getenv("CNSMO_TOKEN")) {
-        struct client *client = client_new(&cli->config);
-        if (client_call(client, "DELETE", API "/session", NULL, 0, &response, &error) ==
-            CLI_UNREACHABLE) {
-            cli_say(CLI_OK, "the session stays open on the server until it expires: %s",
-                    error.detail);
-        }
-        response_done(&response);
-        client_free(client);
+    response_done(&response);
+    client_free(client);
+}
+
+int run_logout(struct cli *cli)
+{
+    static const char *const VARIABLES[] = {"CNSMO_URL", "CNSMO_CA", "CNSMO_TOKEN", "CNSMO_USER",
+                                            "CNSMO_PASSWORD"};
+    struct error error = {0};
+    struct config stored;
+
+    /* It is about the stored session, whatever the environment or options say. */
+    for (size_t i = 0; i < ARRAY_LEN(VARIABLES); i++) {
+        unsetenv(VARIABLES[i]);
     }
-    return config_forget(&cli->config, &error) < 0 ? cli_say(CLI_REFUSED, "%s", error.detail)
-                                                   : CLI_OK;
+    int rc = config_load(&stored, NULL, NULL, &error);
+    if (rc == 0 && stored.token) {
+        end_session(&stored);
+    } else if (!stored.problem) {
+        cli_say(CLI_OK, "not logged in");
+    }
+    rc = config_forget(&stored, &error); /* a damaged one too */
+    config_done(&stored);
+    return rc < 0 ? cli_say(CLI_REFUSED, "%s", error.detail) : CLI_OK;
 }
 
 int run_passwd(struct cli *cli)

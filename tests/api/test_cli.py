@@ -138,6 +138,30 @@ def test_login_needs_trust_and_the_right_password(bare, server, password_file, t
     assert not (bare.home / ".config" / "cnsmo" / "session.json").exists()
 
 
+def test_a_damaged_session_is_no_obstacle(bare, server, password_file):
+    words = ("login", server.url, "--ca", str(server.root), "--password-file", password_file)
+    bare.run(*words)
+    session = bare.home / ".config" / "cnsmo" / "session.json"
+    for spoil in (lambda: session.write_text("{"), lambda: session.chmod(0o644)):
+        spoil()
+        assert "session.json" in bare.err("node", "list", code=FORBIDDEN)
+        bare.run("help")
+        bare.run(*words)
+        bare.run("node", "list")
+    session.write_text("{")
+    bare.run("logout")
+    assert not session.exists()
+
+
+def test_logout_is_about_the_stored_session(bare, server, password_file):
+    bare.run("login", server.url, "--ca", str(server.root), "--password-file", password_file)
+    token = json.loads((bare.home / ".config/cnsmo/session.json").read_text())["token"]
+    bare.environment.update(CNSMO_URL="https://127.0.0.1:1", CNSMO_TOKEN="another")
+    assert bare.err("logout") == ""
+    assert server.client(token).get("/api/v2/session").status_code == 401
+    assert "not logged in" in bare.err("logout")
+
+
 def test_password_is_typed_without_echo(bare, server):
     shown, code = on_terminal(bare, "login", server.url, "--ca", str(server.root),
                               typed=[(": ", PASSWORD)])
@@ -194,6 +218,7 @@ def test_usage(cli):
     assert "nothing to set" in cli.err("node", "set", "x", code=USAGE)
     assert "table, json or jsonl" in cli.err("node", "list", "-o", "xml", code=USAGE)
     assert cli.out(code=USAGE) == ""  # help on standard error
+    assert cli.out("--version") == cli.out("version") and cli.out("version").startswith("cnsmo ")
 
 
 def test_the_servers_sentence_and_field(cli):
@@ -313,6 +338,10 @@ def test_api_tokens(cli):
 
 def test_settings(cli):
     before = cli.json("settings", "show", "overlay")["spec"]["mtu"]
+    assert [s["id"] for s in cli.json("settings", "show")] == ["overlay"]
+    assert "spec.mtu" in cli.out("settings", "show")
+    assert 'did you mean "settings show overlay"?' in cli.err("settings", "show", "overlya",
+                                                              code=USAGE)
     assert cli.json("settings", "set", "overlay", "--mtu", "1300")["spec"]["mtu"] == 1300
     assert '"mtu"' in cli.err("settings", "set", "overlay", "--mtu", "9999", code=REFUSED)
     assert "whole number" in cli.err("settings", "set", "overlay", "--mtu", "x", code=USAGE)
@@ -454,6 +483,10 @@ def test_apply_dry_run(cli, node, admin):
     (document(("events", "1", {})), "/objects/0/kind"),
     ('{"apiVersion":"v2","objects":[{"kind":"nodes","spec":{}}]}', "/objects/0/id"),
     ('{"apiVersion":"v2","objects":[{"kind":"nodes","id":"A.1"}]}', "/objects/0/spec"),
+    ('{"apiVersion":"v2","objects":[{"kind":"nodes","id":"A.1","spec":{},"speck":1}]}',
+     "/objects/0/speck"),
+    ('{"apiVersion":"v2","objects":[],"more":[]}', "/more"),
+    (document(("nodes", "A.1", {}), ("nodes", "A.1", {})), "/objects/1"),
 ])
 def test_a_bad_document_changes_nothing(cli, admin, text, about):
     assert about in cli.err("apply", "-f", "-", stdin=text, code=USAGE)
