@@ -18,7 +18,9 @@ from lab.processes import LabError, wait_for
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What a machine of Debian 12 has, instead of what the machine that runs the lab has.
 SYSCTLS = {"net.ipv4.ip_forward": 0, "net.ipv4.conf.all.rp_filter": 2,
-           "net.ipv4.conf.default.rp_filter": 2, "net.ipv4.conf.all.src_valid_mark": 0}
+           "net.ipv4.conf.default.rp_filter": 2, "net.ipv4.conf.all.src_valid_mark": 0,
+           # No second of "tentative" addresses at each boot.
+           "net.ipv6.conf.all.accept_dad": 0, "net.ipv6.conf.default.accept_dad": 0}
 
 
 class Process:

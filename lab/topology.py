@@ -206,12 +206,14 @@ class Topology:
     # --- faults ---------------------------------------------------------------------------------
 
     def set_path_mtu(self, mtu):
-        """The routers' MTU towards every cloud: machines keep 1500 on their NIC."""
+        """What the routers pass on towards and from every cloud: machines keep 1500 on their NIC."""
         for cloud in self.clouds:
+            cloud.switch.ip(f"link set {cloud.bridge} mtu {mtu}")
             if cloud.router:
-                cloud.router.ip(f"link set wan0 mtu {mtu}")
-            else:
-                self.internet.ip(f"link set {cloud.bridge} mtu {mtu}")
+                # The machines on the Internet's bridge are one hop away: the limit stands in
+                # the routes, since a smaller device would drop what comes without a word.
+                cloud.router.ip(f"route change default via 198.51.100.1 dev wan0 mtu lock {mtu}",
+                                f"route change 198.51.100.0/24 dev wan0 mtu lock {mtu}")
         self.internet.ip(f"link set net0 mtu {mtu}")
 
     def block_udp(self, one, other):

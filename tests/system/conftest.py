@@ -104,7 +104,9 @@ def lab(request, module_lab):
 @pytest.fixture
 def fresh_lab(request):
     mark = request.node.get_closest_marker("lab")
-    lab = start(mark.kwargs if mark else {})
+    # Beside the module's lab, which may run meanwhile.
+    slot = int(os.environ.get("CNSMO_LAB_SLOT", "0")) + 10
+    lab = start({"slot": slot, **(mark.kwargs if mark else {})})
     lab.watch = LogWatch(lab)
     yield lab
     try:
