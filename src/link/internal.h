@@ -36,7 +36,7 @@ struct link {
     struct frame frame;
     const struct link_handler *handler; /* NULL until there is one */
     void *arg;
-    const struct tls_context *tls;
+    struct tls_context *tls; /* a reference; NULL until a client has one */
     struct tls_identity peer;
     char peer_address[LINK_ADDRESS_SIZE];
     char local_address[LINK_ADDRESS_SIZE];
@@ -61,8 +61,7 @@ struct link {
 };
 
 /* `limits` NULL: the defaults of link.h. */
-struct link *link_new(uv_loop_t *loop, const struct tls_context *tls,
-                      const struct link_limits *limits);
+struct link *link_new(uv_loop_t *loop, const struct link_limits *limits);
 
 /* Connecting and the handshake must be through from now in handshake_msec. */
 void link_begin_deadline(struct link *link);

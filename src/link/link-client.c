@@ -7,14 +7,12 @@
 
 /* What a link has more at the client's side, until it is connected and after. */
 struct link_client {
-    struct tls_context *tls;
     uv_getaddrinfo_t resolver;
     uv_connect_t connecting;
 };
 
 void link_client_freed(struct link *link)
 {
-    tls_free(link->client->tls);
     free(link->client);
 }
 
@@ -105,19 +103,18 @@ static void resolve(struct link *link, uv_loop_t *loop, const struct link_client
 struct link *link_connect(uv_loop_t *loop, const struct link_client_config *config,
                           const struct link_handler *handler, void *arg)
 {
-    struct link *link = link_new(loop, NULL, config->limits);
+    struct link *link = link_new(loop, config->limits);
     struct link_client *client = xnew(struct link_client);
     struct error error;
 
     link->client = client;
     link->handler = handler;
     link->arg = arg;
-    if (tls_client_new(config->fingerprint, config->certificate_pem, config->key_pem, &client->tls,
+    if (tls_client_new(config->fingerprint, config->certificate_pem, config->key_pem, &link->tls,
                        &error) < 0) {
         link_drop(link, &error);
         return link;
     }
-    link->tls = client->tls;
     link_begin_deadline(link);
     resolve(link, loop, config);
     return link;

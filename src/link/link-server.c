@@ -12,6 +12,7 @@ enum {
 struct link_server {
     uv_tcp_t tcp;
     struct tls_context *tls;
+    char *client_ca_pem;
     struct link_limits limits;
     int has_limits;
     unsigned handshakes_max, links_max, unproven_per_source_max;
@@ -95,9 +96,9 @@ static void refuse(struct link *link, const char *why)
 
 static void accept_one(struct link_server *server)
 {
-    struct link *link =
-        link_new(server->tcp.loop, server->tls, server->has_limits ? &server->limits : NULL);
+    struct link *link = link_new(server->tcp.loop, server->has_limits ? &server->limits : NULL);
 
+    link->tls = tls_ref(server->tls);
     attach(server, link);
     int rc = uv_accept((uv_stream_t *)&server->tcp, (uv_stream_t *)&link->stream.tcp);
     if (rc < 0) {
@@ -172,8 +173,9 @@ static void on_finisher_closed(uv_handle_t *handle)
     void (*done)(void *) = server->done;
     void *done_arg = server->done_arg;
 
-    tls_free(server->tls);
+    tls_unref(server->tls);
     omap_clear(&server->unproven, free);
+    free(server->client_ca_pem);
     free(server);
     if (done) {
         done(done_arg);
@@ -264,6 +266,7 @@ int link_server_new(uv_loop_t *loop, const struct link_server_config *config,
     }
     struct link_server *server = xnew(struct link_server);
     server->tls = tls;
+    server->client_ca_pem = xstrdup(config->client_ca_pem);
     server->has_limits = config->limits != NULL;
     server->limits = config->limits ? *config->limits : (struct link_limits){0};
     server->handshakes_max = config->handshakes_max;
@@ -281,6 +284,19 @@ int link_server_new(uv_loop_t *loop, const struct link_server_config *config,
     }
     *ret_server = server;
     return 0;
+}
+
+int link_server_renew(struct link_server *server, const char *certificate_pem, const char *key_pem,
+                      struct error *error)
+{
+    struct tls_context *tls = NULL;
+    int rc = tls_server_new(certificate_pem, key_pem, server->client_ca_pem, &tls, error);
+
+    if (rc == 0) {
+        tls_unref(server->tls); /* links that began with it still hold it */
+        server->tls = tls;
+    }
+    return rc;
 }
 
 uint16_t link_server_port(const struct link_server *server)

@@ -46,8 +46,7 @@ struct world {
     uv_timer_t deadline;
 };
 
-/* --- the world ---------------------------------------------------------------------------------
- */
+/* --- the world --- */
 
 static char *join_pems(const struct test_cert *a, const struct test_cert *b,
                        const struct test_cert *c)

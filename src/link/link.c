@@ -28,15 +28,12 @@ static const struct link_limits LIMITS = {
     .queue_max = LINK_QUEUE_MAX,
 };
 
-/* --- life ---------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
-struct link *link_new(uv_loop_t *loop, const struct tls_context *tls,
-                      const struct link_limits *limits)
+struct link *link_new(uv_loop_t *loop, const struct link_limits *limits)
 {
     struct link *link = xnew(struct link);
 
-    link->tls = tls;
     link->limits = limits ? *limits : LIMITS;
     link->frame.limit = LINK_LINE_JOIN_MAX;
     link->pending = 2;
@@ -50,6 +47,7 @@ static void link_free(struct link *link)
 {
     frame_done(&link->frame);
     tls_identity_done(&link->peer);
+    tls_unref(link->tls);
     free(link->reason);
     free(link->verify_error);
     free(link);

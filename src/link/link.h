@@ -117,6 +117,9 @@ int link_server_new(uv_loop_t *loop, const struct link_server_config *config,
                     struct error *error);
 /* Closes the listener and all links (their closed() runs), then calls done from the loop. */
 void link_server_close(struct link_server *server, void (*done)(void *arg), void *arg);
+/* Further connections are served with this certificate; those that are there go on. */
+int link_server_renew(struct link_server *server, const char *certificate_pem, const char *key_pem,
+                      struct error *error);
 /* The port that was bound, for tests with port 0. */
 uint16_t link_server_port(const struct link_server *server);
 

@@ -14,8 +14,7 @@
 #include "link/frame.h"
 #include "link/message.h"
 
-/* --- frames -----------------------------------------------------------------------------------
- */
+/* --- frames --- */
 
 struct lines {
     char text[256];
@@ -109,8 +108,7 @@ static void messages_are_objects_with_a_type(void **state)
     json_decref(message);
 }
 
-/* --- fields -------------------------------------------------------------------------------------
- */
+/* --- fields --- */
 
 static const char JOIN[] =
     "{\"version\":1,\"token\":\"t\",\"secret\":\"s\",\"csr\":\"pem\",\"id\":\"Agent.1\","

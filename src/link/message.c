@@ -32,8 +32,7 @@ struct field {
 
 static const char HEX[] = "0123456789abcdef";
 
-/* --- formats ----------------------------------------------------------------------------------
- */
+/* --- formats --- */
 
 static int is_node_id(const json_t *value)
 {

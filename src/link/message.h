@@ -20,7 +20,7 @@ enum {
     MESSAGE_CHAIN_MAX = 16384,
 };
 
-/* --- agent to server ------------------------------------------------------------------------ */
+/* --- agent to server --- */
 
 struct message_join {
     const char *token, *secret, *csr, *id, *endpoint, *hostname, *agent_version;
@@ -44,7 +44,7 @@ int message_facts(const json_t *message, const json_t **ret_facts, struct error 
 int message_status(const json_t *message, const json_t **ret_status, struct error *error);
 int message_renew(const json_t *message, const char **ret_csr, struct error *error);
 
-/* --- server to agent ------------------------------------------------------------------------ */
+/* --- server to agent --- */
 
 struct message_joined {
     const char *id, *certificate, *root;

@@ -18,19 +18,21 @@ static const char NODE_URI[] = "cnsmo:node:";
 static const char SERVER_URI[] = "cnsmo:server";
 
 struct tls_context {
+    unsigned refs;
     gnutls_certificate_credentials_t credentials;
     gnutls_priority_t priority;
     gnutls_x509_trust_list_t trust; /* server: the agent intermediate */
     char *fingerprint;              /* client: "sha256:..." */
 };
 
-/* --- contexts -----------------------------------------------------------------------------------
- */
+/* --- contexts --- */
 
 static int context_new(const char *certificate_pem, const char *key_pem,
                        struct tls_context **ret_context, struct error *error)
 {
     struct tls_context *context = xnew(struct tls_context);
+
+    context->refs = 1;
     int rc = gnutls_certificate_allocate_credentials(&context->credentials);
 
     if (rc >= 0) {
@@ -44,7 +46,7 @@ static int context_new(const char *certificate_pem, const char *key_pem,
                                                  GNUTLS_X509_FMT_PEM);
     }
     if (rc < 0) {
-        tls_free(context);
+        tls_unref(context);
         return error_set(error, 500, NULL, "cannot use our certificate and key: %s",
                          gnutls_strerror(rc));
     }
@@ -88,7 +90,7 @@ int tls_server_new(const char *certificate_pem, const char *key_pem, const char 
     }
     rc = trust_intermediates(context, client_ca_pem);
     if (rc < 0) {
-        tls_free(context);
+        tls_unref(context);
         return error_set(error, 500, NULL, "cannot use the agents' authority: %s",
                          gnutls_strerror(rc));
     }
@@ -109,9 +111,15 @@ int tls_client_new(const char *fingerprint, const char *certificate_pem, const c
     return rc;
 }
 
-void tls_free(struct tls_context *context)
+struct tls_context *tls_ref(struct tls_context *context)
 {
-    if (!context) {
+    context->refs++;
+    return context;
+}
+
+void tls_unref(struct tls_context *context)
+{
+    if (!context || --context->refs > 0) {
         return;
     }
     if (context->credentials) {

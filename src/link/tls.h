@@ -23,7 +23,9 @@ int tls_server_new(const char *certificate_pem, const char *key_pem, const char 
 /* certificate_pem and key_pem may both be NULL. */
 int tls_client_new(const char *fingerprint, const char *certificate_pem, const char *key_pem,
                    struct tls_context **ret_context, struct error *error);
-void tls_free(struct tls_context *context);
+/* Sessions and verification need it: each link holds a reference. NULL is fine. */
+struct tls_context *tls_ref(struct tls_context *context);
+void tls_unref(struct tls_context *context);
 
 /* A session that calls verify() in its handshake; verify gets the session, whose pointer is
  * `owner`, calls tls_verify() and returns its result. */

@@ -16,28 +16,18 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "lib/file.h"
 #include "lib/hash.h"
 #include "lib/mem.h"
 #include "pki/csr.h"
+#include "pki/internal.h"
 #include "pki/x509.h"
 
 enum {
     ROOT_DAYS = 20 * 365,
     INTERMEDIATE_DAYS = 10 * 365,
-    PEM_FILE_MAX = 65536,
     NODE_NAME_MAX = 63,
-    DNS_NAME_MAX = 253,
-};
-
-enum authority {
-    ROOT,
-    SERVER,
-    AGENT,
-    CLIENT,
-    AUTHORITIES,
 };
 
 static const struct {
@@ -50,108 +40,7 @@ static const struct {
     [CLIENT] = {"client-ca", "CNSMO clients"},
 };
 
-struct pki {
-    char *folder;
-    struct x509_pair authorities[AUTHORITIES];
-    char *fingerprint;
-    char *root_pem;
-    char *agent_chain_pem;
-};
-
-/* --- files ------------------------------------------------------------------------------------
- */
-
-static int write_file(const char *folder, const char *name, const char *suffix, const char *text,
-                      mode_t mode, struct error *error)
-{
-    _cleanup_free_ char *path = xasprintf("%s/%s.%s", folder, name, suffix);
-    int rc = file_write_atomic(path, text, strlen(text), mode);
-
-    if (rc < 0) {
-        error_set(error, error_status(rc), NULL, "cannot write %s: %s", path, strerror(-rc));
-    }
-    return rc;
-}
-
-static int write_pair(const char *folder, const char *name, const struct x509_pair *pair,
-                      const char *cert_pem, struct error *error)
-{
-    _cleanup_secret_ char *key_pem = x509_key_pem(pair->key);
-    int rc = write_file(folder, name, "key", key_pem, 0600, error);
-
-    return rc < 0 ? rc : write_file(folder, name, "pem", cert_pem, 0644, error);
-}
-
-static int read_file(const char *folder, const char *name, const char *suffix, struct buf *buf,
-                     struct error *error)
-{
-    _cleanup_free_ char *path = xasprintf("%s/%s.%s", folder, name, suffix);
-    int rc = file_read(path, buf);
-
-    if (rc < 0) {
-        error_set(error, 500, NULL, "cannot read %s: %s", path, strerror(-rc));
-    }
-    return rc;
-}
-
-static int import_pair(const struct buf *cert, const struct buf *key, struct x509_pair *pair)
-{
-    gnutls_datum_t cert_pem = {(unsigned char *)cert->data, (unsigned)cert->size};
-    gnutls_datum_t key_pem = {(unsigned char *)key->data, (unsigned)key->size};
-    uint8_t ids[2][SHA256_SIZE];
-    size_t size = SHA256_SIZE;
-    int rc = gnutls_x509_crt_init(&pair->cert);
-
-    if (rc >= 0) {
-        rc = gnutls_x509_privkey_init(&pair->key);
-    }
-    if (rc >= 0) {
-        rc = gnutls_x509_crt_import(pair->cert, &cert_pem, GNUTLS_X509_FMT_PEM);
-    }
-    if (rc >= 0) {
-        rc = gnutls_x509_privkey_import(pair->key, &key_pem, GNUTLS_X509_FMT_PEM);
-    }
-    if (rc >= 0) {
-        rc = gnutls_x509_crt_get_key_id(pair->cert, GNUTLS_KEYID_USE_SHA256, ids[0], &size);
-    }
-    if (rc >= 0) {
-        size = SHA256_SIZE;
-        rc = gnutls_x509_privkey_get_key_id(pair->key, GNUTLS_KEYID_USE_SHA256, ids[1], &size);
-    }
-    if (rc < 0) {
-        return rc;
-    }
-    return memcmp(ids[0], ids[1], SHA256_SIZE) == 0 ? 0 : GNUTLS_E_CERTIFICATE_KEY_MISMATCH;
-}
-
-static int read_pair(const char *folder, const char *name, struct x509_pair *ret_pair,
-                     struct error *error)
-{
-    _cleanup_buf_ struct buf cert = BUF_INIT(PEM_FILE_MAX);
-    _cleanup_buf_ struct buf key = BUF_INIT(PEM_FILE_MAX);
-    struct x509_pair pair = {0};
-    int rc = read_file(folder, name, "pem", &cert, error);
-
-    if (rc == 0) {
-        rc = read_file(folder, name, "key", &key, error);
-    }
-    if (rc < 0) {
-        return rc;
-    }
-    rc = import_pair(&cert, &key, &pair);
-    mem_wipe(key.data, key.size);
-    if (rc < 0) {
-        x509_pair_done(&pair);
-        return error_set(error, 500, NULL,
-                         "%s/%s.pem and .key aren't a certificate and its key: %s", folder, name,
-                         gnutls_strerror(rc));
-    }
-    *ret_pair = pair;
-    return 0;
-}
-
-/* --- making ------------------------------------------------------------------------------------
- */
+/* --- making --- */
 
 static int make_authorities(struct x509_pair *pairs, const char *folder, struct error *error)
 {
@@ -168,7 +57,7 @@ static int make_authorities(struct x509_pair *pairs, const char *folder, struct 
             return rc;
         }
         _cleanup_free_ char *pem = x509_cert_pem(pair->cert);
-        rc = write_pair(folder, NAMES[i].file, pair, pem, error);
+        rc = pair_write(folder, NAMES[i].file, pair, pem, error);
         if (rc < 0) {
             return rc;
         }
@@ -249,15 +138,14 @@ static int is_empty(const char *path)
     return empty;
 }
 
-/* --- opening ------------------------------------------------------------------------------------
- */
+/* --- opening --- */
 
 static int load(struct pki *pki, struct error *error)
 {
     for (int i = 0; i < AUTHORITIES; i++) {
         unsigned status = 0;
         struct x509_pair *pair = &pki->authorities[i];
-        int rc = read_pair(pki->folder, NAMES[i].file, pair, error);
+        int rc = pair_read(pki->folder, NAMES[i].file, pair, error);
         if (rc < 0) {
             return rc;
         }
@@ -341,102 +229,7 @@ const char *pki_agent_chain_pem(const struct pki *pki)
     return pki->agent_chain_pem;
 }
 
-/* --- the listener's certificate -----------------------------------------------------------------
- */
-
-static int is_name(const char *name)
-{
-    static const char ALLOWED[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                  "0123456789.-:";
-    size_t len = strlen(name);
-
-    return len > 0 && len <= DNS_NAME_MAX && strspn(name, ALLOWED) == len;
-}
-
-static int is_usable(const struct pki *pki, const struct x509_pair *pair, const char *const *names)
-{
-    unsigned status = 0;
-
-    if (gnutls_x509_crt_verify(pair->cert, &pki->authorities[SERVER].cert, 1, 0, &status) < 0 ||
-        status != 0) {
-        return 0;
-    }
-    if (gnutls_x509_crt_get_expiration_time(pair->cert) - time(NULL) < PKI_RENEW_DAYS * 86400L) {
-        return 0;
-    }
-    for (size_t i = 0; names[i]; i++) {
-        if (!x509_has_name(pair->cert, names[i])) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-static int make_server(struct pki *pki, const char *const *names, struct x509_pair *ret_pair,
-                       char **ret_chain, struct error *error)
-{
-    const struct x509_request request = {
-        .common_name = "cnsmod",
-        .days = PKI_SERVER_DAYS,
-        .uri = "cnsmo:server",
-        .names = names,
-        .is_server = 1,
-    };
-    struct x509_pair pair = {0};
-    int rc = x509_pair_new(&request, &pki->authorities[SERVER], &pair, error);
-
-    if (rc < 0) {
-        return rc;
-    }
-    _cleanup_free_ char *leaf = x509_cert_pem(pair.cert);
-    _cleanup_free_ char *issuer = x509_cert_pem(pki->authorities[SERVER].cert);
-    _cleanup_free_ char *chain = xasprintf("%s%s%s", leaf, issuer, pki->root_pem);
-    rc = write_pair(pki->folder, "server", &pair, chain, error);
-    if (rc < 0) {
-        x509_pair_done(&pair);
-        return rc;
-    }
-    *ret_pair = pair;
-    *ret_chain = TAKE(chain);
-    return 0;
-}
-
-int pki_server_certificate(struct pki *pki, const char *const *names, char **ret_cert_pem,
-                           char **ret_key_pem, struct error *error)
-{
-    struct x509_pair pair = {0};
-
-    for (size_t i = 0; names[i]; i++) {
-        if (!is_name(names[i])) {
-            return error_set(error, 400, NULL, "\"%.100s\" is neither a host name nor an address",
-                             names[i]);
-        }
-    }
-    /* Absent or broken is no trouble: it is made again. */
-    if (read_pair(pki->folder, "server", &pair, NULL) == 0 && is_usable(pki, &pair, names)) {
-        _cleanup_buf_ struct buf chain = BUF_INIT(PEM_FILE_MAX);
-        int rc = read_file(pki->folder, "server", "pem", &chain, error);
-        if (rc == 0) {
-            *ret_cert_pem = xstrdup(chain.data);
-            *ret_key_pem = x509_key_pem(pair.key);
-        }
-        x509_pair_done(&pair);
-        return rc;
-    }
-    x509_pair_done(&pair);
-    char *chain = NULL;
-    int rc = make_server(pki, names, &pair, &chain, error);
-    if (rc < 0) {
-        return rc;
-    }
-    *ret_cert_pem = chain;
-    *ret_key_pem = x509_key_pem(pair.key);
-    x509_pair_done(&pair);
-    return 0;
-}
-
-/* --- agents' certificates -----------------------------------------------------------------------
- */
+/* --- agents' certificates --- */
 
 int pki_sign_node(struct pki *pki, const char *csr_pem, const char *node, char **ret_chain_pem,
                   char **ret_serial, struct error *error)

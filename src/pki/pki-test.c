@@ -19,8 +19,7 @@
 
 static const char *const NAMES[] = {"cnsmo.example", "192.0.2.1", "2001:db8::1", NULL};
 
-/* --- helpers ----------------------------------------------------------------------------------
- */
+/* --- helpers --- */
 
 static int make_folder(void **state)
 {
@@ -122,8 +121,7 @@ static void assert_mode(const char *folder, const char *name, mode_t mode)
     assert_int_equal(st.st_mode & 0777, mode);
 }
 
-/* --- the authority ------------------------------------------------------------------------------
- */
+/* --- the authority --- */
 
 static void authority_is_made_once(void **state)
 {

@@ -9,10 +9,15 @@
 #include "link/message.h"
 #include "server/agents-internal.h"
 
+enum {
+    ENROL_TRIES_MAX = 8,
+};
+
 /* A signing that is under way. */
 struct signing {
     struct agent *agent;
     int is_renewal;
+    unsigned tries;
     char *id, *csr, *key_id, *chain, *serial;
 };
 
@@ -48,6 +53,8 @@ static void fail(struct signing *signing, const struct error *error)
     signing_free(signing);
 }
 
+static void enrol(struct signing *signing);
+
 /* The certificate's serial is stored: now it may be used. */
 static void on_enrolled(void *arg, int rc, int64_t revision)
 {
@@ -55,6 +62,10 @@ static void on_enrolled(void *arg, int rc, int64_t revision)
     struct agent *agent = signing->agent;
     struct error error;
 
+    if (rc == -ECANCELED && ++signing->tries < ENROL_TRIES_MAX) {
+        enrol(signing); /* somebody else has changed the node just now */
+        return;
+    }
     if (rc < 0) {
         error_set(&error, rc == -ENOENT ? 410 : error_status(rc), NULL,
                   rc == -ENOENT ? "this node was deleted" : "the certificate can't be stored: %s",
@@ -79,6 +90,12 @@ static void on_enrolled(void *arg, int rc, int64_t revision)
     signing_free(signing);
 }
 
+static void enrol(struct signing *signing)
+{
+    deployment_enrolled(signing->agent->agents->deployment, signing->id, signing->key_id,
+                        signing->serial, on_enrolled, signing);
+}
+
 static void sign(struct signing *signing)
 {
     struct agents *agents = signing->agent->agents;
@@ -89,8 +106,7 @@ static void sign(struct signing *signing)
         fail(signing, &error);
         return;
     }
-    deployment_enrolled(agents->deployment, signing->id, signing->key_id, signing->serial,
-                        on_enrolled, signing);
+    enrol(signing);
 }
 
 static void on_joined(void *arg, int rc, const struct write_result *result,

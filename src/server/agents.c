@@ -269,6 +269,12 @@ void agents_close(struct agents *agents, void (*done)(void *arg), void *arg)
     link_server_close(agents->server, on_server_closed, agents);
 }
 
+int agents_certificate(struct agents *agents, const char *certificate_pem, const char *key_pem,
+                       struct error *error)
+{
+    return link_server_renew(agents->server, certificate_pem, key_pem, error);
+}
+
 uint16_t agents_port(const struct agents *agents)
 {
     return link_server_port(agents->server);

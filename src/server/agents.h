@@ -35,5 +35,9 @@ int agents_new(uv_loop_t *loop, struct deployment *deployment, struct pki *pki,
  * gone. What was being written when it was called is finished after that, from the store. */
 void agents_close(struct agents *agents, void (*done)(void *arg), void *arg);
 
+/* Further connections are served with this certificate; the links that are there stay. */
+int agents_certificate(struct agents *agents, const char *certificate_pem, const char *key_pem,
+                       struct error *error);
+
 /* The port that was bound. */
 uint16_t agents_port(const struct agents *agents);
