@@ -84,22 +84,22 @@ static void print_values(const struct commands *commands, FILE *stream)
 /* The candidates for the word after "$@" that begins with $1. */
 static const char COMMON[] =
     "_cnsmo_candidates() {\n"
-    "    local current=\"$1\" words='' last='' w next\n"
+    "    local current=\"$1\" found='' last='' w next\n"
     "    shift\n"
     "    for w in \"$@\"; do\n"
     "        last=\"$w\"\n"
-    "        next=\"$words${words:+ }$w\"\n"
+    "        next=\"$found${found:+ }$w\"\n"
     "        if [ -n \"$(_cnsmo_words \"$next\")$(_cnsmo_options \"$next\")\" ]; then\n"
-    "            words=\"$next\"\n"
+    "            found=\"$next\"\n"
     "        fi\n"
     "    done\n"
     "    case \"$last\" in\n"
-    "    -*) w=\"$(_cnsmo_values \"$words\" \"$last\")\"\n"
+    "    -*) w=\"$(_cnsmo_values \"$found\" \"$last\")\"\n"
     "        if [ -n \"$w\" ]; then echo \"$w\"; return; fi ;;\n"
     "    esac\n"
     "    case \"$current\" in\n"
-    "    -*) _cnsmo_options \"$words\" ;;\n"
-    "    *) _cnsmo_words \"$words\" ;;\n"
+    "    -*) _cnsmo_options \"$found\" ;;\n"
+    "    *) _cnsmo_words \"$found\" ;;\n"
     "    esac\n"
     "}\n";
 
