@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/agent.h"
 #include "lib/log.h"
@@ -263,6 +264,24 @@ static void use_safe_path(void)
     setenv("LC_ALL", "C", 1);
 }
 
+/* Files are named in records and arguments of processes that don't stand in our folder. */
+static char *absolute(const char *path)
+{
+    _cleanup_free_ char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
+
+    return here ? xasprintf("%s/%s", here, path) : xstrdup(path);
+}
+
+static int run_command(const struct command *command, struct arguments *arguments)
+{
+    _cleanup_free_ char *state_dir = absolute(arguments->paths.state_dir);
+    _cleanup_free_ char *run_dir = absolute(arguments->paths.run_dir);
+    _cleanup_free_ char *log_dir = absolute(arguments->paths.log_dir);
+
+    arguments->paths = (struct agent_paths){state_dir, run_dir, log_dir};
+    return command->run(arguments);
+}
+
 int main(int argc, char **argv)
 {
     struct arguments arguments = {.paths = {AGENT_STATE_DIR, AGENT_RUN_DIR, AGENT_LOG_DIR}};
@@ -276,7 +295,7 @@ int main(int argc, char **argv)
             snprintf(name, sizeof name, "cnsmo-agent %s", COMMANDS[i].name);
             arguments.rest[0] = name;
             argp_parse(&COMMANDS[i].argp, arguments.rest_len, arguments.rest, 0, NULL, &arguments);
-            return COMMANDS[i].run(&arguments);
+            return run_command(&COMMANDS[i], &arguments);
         }
     }
     fprintf(stderr, "cnsmo-agent: there is no command \"%s\"; see `cnsmo-agent --help`\n",

@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -69,7 +68,8 @@ int process_lock(const struct agent_paths *paths, int *ret_fd, pid_t *ret_pid, s
         error_set(error, error_status(rc), NULL, "cannot open %s: %s", path, strerror(-rc));
         return rc;
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
         pid_t pid = read_pid(fd);
         if (ret_pid) {
             *ret_pid = pid;
@@ -91,7 +91,8 @@ pid_t process_running(const struct agent_paths *paths)
     _cleanup_free_ char *path = pid_path(paths);
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-    if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0) {
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+    if (fd < 0 || fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK) {
         return 0;
     }
     return read_pid(fd);

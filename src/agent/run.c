@@ -205,6 +205,10 @@ int agent_run(const struct agent_paths *paths)
         identity_done(&agent.identity);
         return rc == -EEXIST ? EXIT_RUNNING : EXIT_FAILED;
     }
+    /* Not to keep the folder that we were started in from being unmounted. */
+    if (chdir("/") < 0) {
+        log_warn("cannot change to /", "reason", strerror(errno), NULL);
+    }
     rc = run(&agent, &error);
     identity_done(&agent.identity);
     if (rc < 0) {
