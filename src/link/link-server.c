@@ -29,8 +29,7 @@ struct link_server {
     void *done_arg;
 };
 
-/* --- counting
- * ------------------------------------------------------------------------------------ */
+/* --- counting --- */
 
 /* 0, or -EAGAIN when that source has too many already. */
 static int count_source(struct link_server *server, struct link *link)
@@ -83,8 +82,7 @@ static void detach(struct link_server *server, struct link *link)
     server->links--;
 }
 
-/* --- accepting
- * ------------------------------------------------------------------------------------- */
+/* --- accepting --- */
 
 static void refuse(struct link *link, const char *why)
 {
@@ -164,8 +162,7 @@ void link_server_opened(struct link *link)
     }
 }
 
-/* --- closing
- * ------------------------------------------------------------------------------------------ */
+/* --- closing --- */
 
 static void on_finisher_closed(uv_handle_t *handle)
 {
@@ -222,8 +219,7 @@ void link_server_close(struct link_server *server, void (*done)(void *arg), void
     uv_close((uv_handle_t *)&server->tcp, on_tcp_closed);
 }
 
-/* --- making
- * --------------------------------------------------------------------------------------------- */
+/* --- making --- */
 
 static int parse_address(const char *address, uint16_t port, struct sockaddr_storage *ret_address)
 {

@@ -146,8 +146,7 @@ void link_close(struct link *link)
     end_because(link, 0, "closed");
 }
 
-/* --- time
- * ------------------------------------------------------------------------------------------ */
+/* --- time --- */
 
 static uint64_t now_msec(const struct link *link)
 {
@@ -208,8 +207,7 @@ static void watch_silence(struct link *link)
     uv_timer_start(&link->timer, on_tick, tick, tick);
 }
 
-/* --- opening
- * ------------------------------------------------------------------------------------------ */
+/* --- opening --- */
 
 static int verify(gnutls_session_t session)
 {
@@ -292,8 +290,7 @@ static void stream_opened(void *arg)
     }
 }
 
-/* --- receiving
- * ------------------------------------------------------------------------------------------- */
+/* --- receiving --- */
 
 static void refuse(struct link *link, const struct error *error)
 {

@@ -109,8 +109,7 @@ static int is_error_item(const json_t *value)
                : -1;
 }
 
-/* --- the walk
- * ------------------------------------------------------------------------------------ */
+/* --- the walk --- */
 
 static int wrong(struct error *error, const struct field *field, const char *format, size_t n)
 {
@@ -236,8 +235,7 @@ static int take(const json_t *message, const struct field *fields, size_t len, v
 
 #define AT(type, member) .offset = offsetof(struct type, member)
 
-/* --- agent to server
- * -------------------------------------------------------------------------------- */
+/* --- agent to server --- */
 
 #define PRINTABLE .check = is_printable, .what = "must not have control characters"
 #define NODE_ID .max = 63, .check = is_node_id, .what = "must be a node's id, such as \"Agent.1\""
@@ -310,8 +308,7 @@ int message_renew(const json_t *message, const char **ret_csr, struct error *err
     return TAKE_FIELDS(message, FIELDS, ret_csr, error);
 }
 
-/* --- server to agent
- * ----------------------------------------------------------------------------------- */
+/* --- server to agent --- */
 
 int message_joined(const json_t *message, struct message_joined *ret, struct error *error)
 {

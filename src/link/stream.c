@@ -38,8 +38,7 @@ static void end(struct stream *s, int status, const char *what, const char *why)
     s->handler->ended(s->arg, &error);
 }
 
-/* --- ciphertext
- * ------------------------------------------------------------------------------------ */
+/* --- ciphertext --- */
 
 static ssize_t pull(gnutls_transport_ptr_t arg, void *data, size_t size)
 {
@@ -111,8 +110,7 @@ static void write_out(struct stream *s)
     }
 }
 
-/* --- sending
- * ----------------------------------------------------------------------------------------- */
+/* --- sending --- */
 
 static void shut(uv_shutdown_t *request, int status)
 {
@@ -212,8 +210,7 @@ size_t stream_queued(const struct stream *s)
            uv_stream_get_write_queue_size((const uv_stream_t *)&s->tcp);
 }
 
-/* --- receiving
- * ---------------------------------------------------------------------------------------- */
+/* --- receiving --- */
 
 static void fail_handshake(struct stream *s, int code)
 {

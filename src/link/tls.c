@@ -155,8 +155,7 @@ gnutls_session_t tls_session_new(const struct tls_context *context,
     return session;
 }
 
-/* --- verification
- * --------------------------------------------------------------------------------- */
+/* --- verification --- */
 
 struct chain {
     gnutls_x509_crt_t certs[CHAIN_MAX];

@@ -200,8 +200,7 @@ static void folder_that_cannot_be_made_is_an_error(void **state)
     assert_null(pki);
 }
 
-/* --- the listener's
- * ------------------------------------------------------------------------------- */
+/* --- the listener's --- */
 
 static void server_certificate_has_role_and_names(void **state)
 {
@@ -252,8 +251,7 @@ static void server_certificate_is_kept_until_names_change(void **state)
     pki_free(pki);
 }
 
-/* --- nodes'
- * ---------------------------------------------------------------------------------------- */
+/* --- nodes' --- */
 
 static void node_certificate_is_signed(void **state)
 {
@@ -352,8 +350,7 @@ static void bad_requests_are_refused(void **state)
     x509_secret_free(&key);
 }
 
-/* --- join tokens
- * ------------------------------------------------------------------------------------- */
+/* --- join tokens --- */
 
 static void join_token_goes_round(void **state)
 {

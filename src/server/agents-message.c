@@ -13,8 +13,7 @@
 #include "link/message.h"
 #include "server/agents-internal.h"
 
-/* --- hello
- * ------------------------------------------------------------------------------------------- */
+/* --- hello --- */
 
 /* Is the one who speaks still the node of that name? */
 static int check_node(const struct agent *agent, const char *id, struct error *error)
@@ -130,8 +129,7 @@ static int on_hello(struct agent *agent, const json_t *message, struct error *er
     return 0;
 }
 
-/* --- facts
- * --------------------------------------------------------------------------------------------- */
+/* --- facts --- */
 
 struct report {
     struct agent *agent;
@@ -178,8 +176,7 @@ static int on_facts(struct agent *agent, const json_t *message, struct error *er
     return 0;
 }
 
-/* --- the rest
- * ------------------------------------------------------------------------------------------- */
+/* --- the rest --- */
 
 static int on_ack(struct agent *agent, const json_t *message, struct error *error)
 {

@@ -40,8 +40,7 @@ struct world {
 static const char EMPTY[] = "00000000000000000000000000000000";
 static const char SECRET[] = "open sesame";
 
-/* --- the world
- * ------------------------------------------------------------------------------------ */
+/* --- the world --- */
 
 static void on_deadline(uv_timer_t *timer)
 {
@@ -166,8 +165,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* --- peers
- * -------------------------------------------------------------------------------------------- */
+/* --- peers --- */
 
 static void on_opened(struct link *link, void *arg)
 {
@@ -340,8 +338,7 @@ static int has(const json_t *messages, const char *type, const char *key)
     return 0;
 }
 
-/* --- joining
- * ------------------------------------------------------------------------------------------- */
+/* --- joining --- */
 
 static void a_machine_joins_and_is_a_node(void **state)
 {
@@ -605,8 +602,7 @@ static void facts_that_are_not_taken_are_named(void **state)
     assert_false(peer->closed);
 }
 
-/* --- two of one, and none
- * ------------------------------------------------------------------------------------ */
+/* --- two of one, and none --- */
 
 static int count_events(struct world *w, const char *reason)
 {

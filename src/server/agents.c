@@ -11,8 +11,7 @@
 
 static const char NODES_PREFIX[] = "object/nodes/";
 
-/* --- life
- * ---------------------------------------------------------------------------------------- */
+/* --- life --- */
 
 static void agents_unref(struct agents *agents)
 {
@@ -107,8 +106,7 @@ static const struct link_handler *on_accepted(void *arg, struct link *link, void
     return &HANDLER;
 }
 
-/* --- what nodes must have
- * ------------------------------------------------------------------------- */
+/* --- what nodes must have --- */
 
 static void send_resource(void *arg, const char *key, int64_t revision, const json_t *body)
 {
@@ -205,8 +203,7 @@ static void on_key_changed(void *arg, const char *key, int64_t revision, const j
     }
 }
 
-/* --- the listener
- * ------------------------------------------------------------------------------------ */
+/* --- the listener --- */
 
 int agents_new(uv_loop_t *loop, struct deployment *deployment, struct pki *pki,
                const struct agents_config *config, struct agents **ret_agents, struct error *error)
