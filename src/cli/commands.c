@@ -68,7 +68,17 @@ static int is_listed(const struct kind *kind)
 
 static int is_named(const struct kind *kind)
 {
-    return is_listed(kind) && kind->ids != KIND_ID_RANDOM;
+    return is_listed(kind) && kind->ids == KIND_ID_NAMED;
+}
+
+static int is_counted(const struct kind *kind)
+{
+    return is_listed(kind) && kind->ids == KIND_ID_COUNTED;
+}
+
+static int is_changed(const struct kind *kind)
+{
+    return is_named(kind) || is_counted(kind);
 }
 
 static int is_random(const struct kind *kind)
@@ -94,7 +104,7 @@ static int is_shown(const struct kind *kind)
 
 static int has_labels(const struct kind *kind)
 {
-    return is_named(kind) && strstr(kind->schema_text, "\"labels\"") != NULL;
+    return is_changed(kind) && strstr(kind->schema_text, "\"labels\"") != NULL;
 }
 
 /* What a kind's noun can do. In `summary`, %s stands for the kind's singular. */
@@ -109,10 +119,11 @@ static const struct verb {
     {"list", "", "Lists every %s.", 0, 0, LIST_OPTIONS, 0, is_listed, run_list},
     {"show", "ID", "Shows one %s with its status.", 1, 1, NULL, 0, is_shown, run_show},
     {"show", "", "Shows the %s.", 0, 0, NULL, 0, is_singleton, run_show},
-    {"add", "[ID]", "Adds a new %s.", 0, 1, WRITE_OPTIONS, 1, is_named, run_add},
+    {"add", "ID", "Adds a new %s.", 1, 1, WRITE_OPTIONS, 1, is_named, run_add},
+    {"add", "", "Adds a new %s.", 0, 0, WRITE_OPTIONS, 1, is_counted, run_add},
     {"create", "", "Creates a new %s.", 0, 0, WRITE_OPTIONS, 1, is_random, run_add},
     {"set", "ID", "Changes the given members of one %s; the others stay.", 1, 1, WRITE_OPTIONS, 1,
-     is_named, run_set},
+     is_changed, run_set},
     {"set", "", "Changes the given %s; the others stay.", 0, 0, WRITE_OPTIONS, 1, is_singleton,
      run_set},
     {"label", "ID KEY=VALUE|KEY-...",
@@ -137,11 +148,14 @@ static char *verb_words(const struct kind *kind, const struct verb *verb)
     return xasprintf("%s %s", kind->singular, verb->word);
 }
 
+/* The verb's sentence about this kind; where an object is made, what the kind is for follows. */
 static char *verb_summary(const struct kind *kind, const struct verb *verb)
 {
     const char *at = strstr(verb->summary, "%s");
+    int is_made = verb->run == run_add;
 
-    return xasprintf("%.*s%s%s", (int)(at - verb->summary), verb->summary, kind->singular, at + 2);
+    return xasprintf("%.*s%s%s%s%s", (int)(at - verb->summary), verb->summary, kind->singular,
+                     at + 2, is_made ? " " : "", is_made && kind->summary ? kind->summary : "");
 }
 
 static void append_kind(struct commands *commands, struct noun *noun, const struct kind *kind)

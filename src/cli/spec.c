@@ -16,156 +16,6 @@ enum {
     DURATION_MAX_SEC = 3660 * 24 * 3600, /* ten years and a little */
 };
 
-/* --- schema to options ------------------------------------------------------------------------
- */
-
-/* "maxConns" under "check" -> "check-max-conns". */
-static char *option_name(const char *prefix, const char *member, const char *suffix)
-{
-    _cleanup_buf_ struct buf name = BUF_INIT(256);
-
-    if (prefix[0]) {
-        buf_printf(&name, "%s-", prefix);
-    }
-    for (const char *c = member; *c; c++) {
-        if (isupper((unsigned char)*c)) {
-            buf_printf(&name, "-%c", tolower((unsigned char)*c));
-        } else {
-            buf_append(&name, c, 1);
-        }
-    }
-    return xasprintf("%s%s", name.data, suffix);
-}
-
-static char *join_enum(const json_t *words)
-{
-    _cleanup_buf_ struct buf text = BUF_INIT(1024);
-    size_t i;
-    json_t *word;
-
-    json_array_foreach ((json_t *)words, i, word) {
-        if (json_is_string(word)) {
-            buf_printf(&text, "%s%s", text.size ? "|" : "", json_string_value(word));
-        }
-    }
-    return xstrdup(text.data ? text.data : "VALUE");
-}
-
-static int type_is(const json_t *schema, const char *type)
-{
-    return strcmp(json_get_string(schema, "type", ""), type) == 0;
-}
-
-/* What help calls the value. */
-static char *placeholder(const json_t *schema)
-{
-    static const struct {
-        const char *format, *word;
-    } FORMATS[] = {
-        {"ipv4", "ADDRESS"}, {"ipv4-prefix", "PREFIX"}, {"ipv4-endpoint", "ADDRESS:PORT"},
-        {"node-id", "NODE"}, {"dns-label", "NAME"},     {"date-time", "TIME"},
-    };
-    const char *format = json_get_string(schema, "format", "");
-
-    if (json_is_array(json_object_get(schema, "enum"))) {
-        return join_enum(json_object_get(schema, "enum"));
-    }
-    for (size_t i = 0; i < ARRAY_LEN(FORMATS); i++) {
-        if (strcmp(format, FORMATS[i].format) == 0) {
-            return xstrdup(FORMATS[i].word);
-        }
-    }
-    if (type_is(schema, "array")) {
-        _cleanup_free_ char *item = placeholder(json_object_get(schema, "items"));
-        return xasprintf("%s,...", item);
-    }
-    if (type_is(schema, "object")) {
-        return xstrdup("KEY=VALUE,...");
-    }
-    return xstrdup(type_is(schema, "integer") || type_is(schema, "number") ? "NUMBER" : "TEXT");
-}
-
-static void append(struct option_list *list, struct option option)
-{
-    list->items = xrealloc(list->items, (list->len + 1) * sizeof *list->items);
-    list->items[list->len++] = option;
-}
-
-static void append_member(struct option_list *list, const json_t *schema, const char *prefix,
-                          const char *path, const char *member)
-{
-    const char *help = json_get_string(schema, "description", "");
-
-    if (type_is(schema, "boolean")) {
-        append(list, (struct option){.name = option_name(prefix, member, ""),
-                                     .takes = TAKES_OPTIONAL,
-                                     .help = xstrdup(help),
-                                     .path = xstrdup(path),
-                                     .schema = schema});
-        _cleanup_free_ char *no = prefix[0] ? xasprintf("no-%s", prefix) : xstrdup("no");
-        append(list, (struct option){.name = option_name(no, member, ""),
-                                     .help = xstrdup(""),
-                                     .path = xstrdup(path),
-                                     .schema = schema,
-                                     .negated = 1});
-        return;
-    }
-    int secret = json_get_bool(schema, "writeOnly", 0) && type_is(schema, "string");
-    append(list,
-           (struct option){
-               .name = option_name(prefix, member, secret ? "-file" : ""),
-               .takes = TAKES_VALUE,
-               .value = secret ? xstrdup("FILE") : placeholder(schema),
-               .help = secret ? xasprintf("File whose first line is the %s; - reads standard "
-                                          "input. %s",
-                                          member, help)
-                              : xstrdup(help),
-               .path = xstrdup(path),
-               .schema = schema,
-               .from_file = secret});
-}
-
-static void append_members(struct option_list *list, const json_t *schema, const char *prefix,
-                           const char *parent)
-{
-    const char *member;
-    json_t *value;
-
-    json_object_foreach (json_object_get(schema, "properties"), member, value) {
-        _cleanup_free_ char *path =
-            parent[0] ? xasprintf("%s/%s", parent, member) : xstrdup(member);
-        if (json_get_bool(value, "readOnly", 0)) {
-            continue;
-        }
-        if (type_is(value, "object") && json_object_get(value, "properties")) {
-            _cleanup_free_ char *name = option_name(prefix, member, "");
-            append_members(list, value, name, path);
-        } else {
-            append_member(list, value, prefix, path, member);
-        }
-    }
-}
-
-void spec_options(struct option_list *list, const json_t *schema)
-{
-    append_members(list, schema, "", "");
-}
-
-void option_list_done(struct option_list *list)
-{
-    for (size_t i = 0; i < list->len; i++) {
-        free((char *)list->items[i].name);
-        free((char *)list->items[i].value);
-        free((char *)list->items[i].help);
-        free((char *)list->items[i].path);
-    }
-    free(list->items);
-    *list = (struct option_list){0};
-}
-
-/* --- values to JSON ---------------------------------------------------------------------------
- */
-
 int duration_parse(const char *text, int64_t *ret_sec)
 {
     static const struct {
@@ -348,7 +198,7 @@ static json_t *parent_of(json_t *spec, const char *path, const char **ret_name)
 static int set_many(json_t *parent, const char *name, const struct option *option,
                     const char *value, int64_t now_usec, struct error *error)
 {
-    int is_array = type_is(option->schema, "array");
+    int is_array = schema_type_is(option->schema, "array");
     const char *of = is_array ? "items" : "additionalProperties";
     json_t *many = json_object_get(parent, name);
 
@@ -358,7 +208,8 @@ static int set_many(json_t *parent, const char *name, const struct option *optio
     }
     struct sink sink = {
         .value = many, .schema = json_object_get(option->schema, of), .now_usec = now_usec};
-    if (is_array && (type_is(sink.schema, "object") || type_is(sink.schema, "array"))) {
+    if (is_array &&
+        (schema_type_is(sink.schema, "object") || schema_type_is(sink.schema, "array"))) {
         return add_item(&sink, value, error); /* JSON: its commas are its own */
     }
     return split(value, is_array ? add_item : add_pair, &sink, error);
@@ -384,7 +235,7 @@ static int set_value(json_t *spec, const struct option *option, const char *valu
     const char *name;
     json_t *parent = parent_of(spec, option->path, &name), *json = NULL;
 
-    if (type_is(option->schema, "array") || type_is(option->schema, "object")) {
+    if (schema_type_is(option->schema, "array") || schema_type_is(option->schema, "object")) {
         return set_many(parent, name, option, value, now_usec, error);
     }
     int rc = 0;

@@ -33,6 +33,9 @@ struct option_list {
 void spec_options(struct option_list *list, const json_t *schema);
 void option_list_done(struct option_list *list);
 
+/* Is this the schema's "type"? */
+int schema_type_is(const json_t *schema, const char *type);
+
 /* Puts the value of one given option into `spec`. `value` is NULL for a flag without one.
  * `now_usec` is the wall clock. 0, or -EINVAL with the option named in *error. */
 int spec_set(json_t *spec, const struct option *option, const char *value, int64_t now_usec,

@@ -155,23 +155,18 @@ static enum exit_code ask_version(struct cli *cli, char **ret_version)
     enum exit_code code = cli_call(cli, "GET", API "/openapi.json", NULL, 0, &response);
 
     if (code == CLI_OK) {
-        free(*ret_version);
-        *ret_version =
-            xstrdup(json_get_string(json_object_get(response.body, "info"), "version", "unknown"));
+        const json_t *info = json_object_get(response.body, "info");
+        *ret_version = xstrdup(json_get_string(info, "version", "unknown"));
     }
     response_done(&response);
     return code;
 }
 
-static enum exit_code show_once(struct cli *cli, int clear)
+static enum exit_code show_once(struct cli *cli, const char *version, int clear)
 {
-    _cleanup_free_ char *version = NULL;
     json_t *nodes = NULL;
-    enum exit_code code = ask_version(cli, &version);
+    enum exit_code code = cli_list(cli, "nodes", "", &nodes);
 
-    if (code == CLI_OK) {
-        code = cli_list(cli, "nodes", "", &nodes);
-    }
     if (code == CLI_OK) {
         json_t *overview = make_overview(cli, version, nodes);
         fputs(clear ? "\033[H\033[2J" : "", stdout);
@@ -187,10 +182,14 @@ int run_status(struct cli *cli)
 {
     int watch = args_given(&cli->args, "watch") != NULL;
     int clear = watch && cli->output == OUTPUT_TABLE && isatty(STDOUT_FILENO);
-    enum exit_code code;
+    _cleanup_free_ char *version = NULL;
+    enum exit_code code = ask_version(cli, &version);
 
+    if (code != CLI_OK) {
+        return code;
+    }
     do {
-        code = show_once(cli, clear);
+        code = show_once(cli, version, clear);
         if (watch) {
             sleep(WATCH_EVERY_SEC);
         }
