@@ -368,9 +368,7 @@ static void stream_ended(void *arg, const struct error *error)
     }
 }
 
-/* --- sending
- * -------------------------------------------------------------------------------------------------
- */
+/* --- sending --- */
 
 /* The loop drops it: nobody is called back from inside link_send(). */
 static void overflow(struct link *link, const char *what)
@@ -404,9 +402,7 @@ void link_send(struct link *link, const json_t *message)
     free(line);
 }
 
-/* --- asking
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- asking --- */
 
 void link_set_arg(struct link *link, void *arg)
 {

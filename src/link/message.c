@@ -389,9 +389,7 @@ int message_refused(const json_t *message, struct message_refused *ret, struct e
     return TAKE_FIELDS(message, FIELDS, ret, error);
 }
 
-/* --- errors
- * --------------------------------------------------------------------------------------------------
- */
+/* --- errors --- */
 
 void message_read_error(const json_t *message, struct error *ret)
 {

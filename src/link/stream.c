@@ -315,9 +315,7 @@ static void on_read(uv_stream_t *tcp, ssize_t size, const uv_buf_t *buf)
     free(buf->base);
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 void stream_init(struct stream *s, uv_loop_t *loop, const struct stream_handler *handler,
                  void *arg)

@@ -14,6 +14,7 @@
 
 #include "lib/hash.h"
 #include "lib/mem.h"
+#include "pki/internal.h"
 #include "pki/pki.h"
 #include "pki/x509.h"
 
@@ -251,6 +252,49 @@ static void server_certificate_is_kept_until_names_change(void **state)
     pki_free(pki);
 }
 
+/* Puts a certificate of the right authority in the place of the listener's. */
+static void put_server(const char *folder, const char *issuer, int days)
+{
+    const struct x509_request request = {.common_name = "cnsmod",
+                                         .days = days,
+                                         .uri = "cnsmo:server",
+                                         .names = NAMES,
+                                         .is_server = 1};
+    struct x509_pair authority, pair;
+
+    assert_int_equal(pair_read(folder, issuer, &authority, NULL), 0);
+    assert_int_equal(x509_pair_new(&request, &authority, &pair, NULL), 0);
+    _cleanup_free_ char *pem = x509_cert_pem(pair.cert);
+    assert_int_equal(pair_write(folder, "server", &pair, pem, NULL), 0);
+    x509_pair_done(&authority);
+    x509_pair_done(&pair);
+}
+
+static void server_certificate_is_made_again_in_time(void **state)
+{
+    static const struct {
+        const char *issuer;
+        int days, is_kept;
+    } CASES[] = {{"server-ca", PKI_RENEW_DAYS + 1, 1},
+                 {"server-ca", PKI_RENEW_DAYS - 1, 0},
+                 {"server-ca", -1, 0},
+                 {"agent-ca", 100, 0}};
+    struct pki *pki = open_pki(state);
+    _cleanup_free_ char *folder = xasprintf("%s/pki", (const char *)*state);
+
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        char *before = NULL, *cert = NULL, *key = NULL;
+        put_server(folder, CASES[i].issuer, CASES[i].days);
+        assert_int_equal(pair_read_chain(folder, "server", &before, NULL), 0);
+        assert_int_equal(pki_server_certificate(pki, NAMES, &cert, &key, NULL), 0);
+        assert_int_equal(strcmp(before, cert) == 0, CASES[i].is_kept);
+        free(before);
+        free(cert);
+        x509_secret_free(&key);
+    }
+    pki_free(pki);
+}
+
 /* --- nodes' --- */
 
 static void node_certificate_is_signed(void **state)
@@ -452,6 +496,7 @@ int main(void)
         in_folder(folder_that_cannot_be_made_is_an_error),
         in_folder(server_certificate_has_role_and_names),
         in_folder(server_certificate_is_kept_until_names_change),
+        in_folder(server_certificate_is_made_again_in_time),
         in_folder(node_certificate_is_signed),
         cmocka_unit_test(bad_requests_are_refused),
         cmocka_unit_test(join_token_goes_round),
