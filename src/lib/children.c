@@ -8,6 +8,7 @@
 #include <sys/pidfd.h>
 #include <unistd.h>
 
+#include "lib/child-record.h"
 #include "lib/fault.h"
 #include "lib/file.h"
 #include "lib/json.h"
@@ -18,7 +19,6 @@
 
 enum {
     RECORDS_MAX = 1 << 20, /* bytes of children.json */
-    STAT_START_FIELD = 22, /* proc(5): starttime, in ticks since boot */
     KILL_MSEC = 2000,      /* how long the kernel may take to end a killed process */
 };
 
@@ -36,101 +36,9 @@ struct children {
     uv_loop_t *loop;
     char *path; /* of children.json */
     char *log_dir;
-    struct omap watched; /* name -> struct child */
+    struct omap watched;  /* name -> struct child */
+    struct omap searched; /* names whose mark was looked for: later ones are our own doing */
 };
-
-/* --- who a process is -------------------------------------------------------------------------
- */
-
-/* Start time of a living process, or 0. */
-static unsigned long long start_time(pid_t pid)
-{
-    _cleanup_buf_ struct buf stat = BUF_INIT(4096);
-    char path[64];
-
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    if (file_read(path, &stat) < 0 || stat.size == 0) {
-        return 0;
-    }
-    /* The name in brackets may hold anything, so count from the last bracket: field 3 follows. */
-    char *field = strrchr(stat.data, ')');
-    if (!field || field[1] == '\0' || field[2] == 'Z' || field[2] == 'X') {
-        return 0;
-    }
-    for (int i = 2; field && i < STAT_START_FIELD; i++) {
-        field = strchr(field + 1, ' ');
-    }
-    return field ? strtoull(field + 1, NULL, 10) : 0;
-}
-
-/* The program's path; after an upgrade of its package it's still the one that was started. */
-static char *executable(pid_t pid)
-{
-    static const char DELETED[] = " (deleted)";
-    char path[64], target[4096];
-
-    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
-    ssize_t size = readlink(path, target, sizeof target - 1);
-    if (size < 0) {
-        return xstrdup("");
-    }
-    target[size] = '\0';
-    size_t len = (size_t)size, tail = sizeof DELETED - 1;
-    if (len > tail && strcmp(target + len - tail, DELETED) == 0) {
-        target[len - tail] = '\0';
-    }
-    return xstrdup(target);
-}
-
-static json_t *make_record(pid_t pid, const char *const *argv)
-{
-    _cleanup_free_ char *exe = executable(pid);
-    json_t *arguments = json_array();
-
-    for (size_t i = 0; argv[i]; i++) {
-        json_array_append_new(arguments, json_string(argv[i]));
-    }
-    return json_pack("{s:i, s:I, s:s, s:o}", "pid", (int)pid, "start", (json_int_t)start_time(pid),
-                     "exe", exe, "argv", arguments);
-}
-
-/* The pidfd of the process that the record is about, or -ESRCH when that one has ended. */
-static int open_recorded(const json_t *record)
-{
-    pid_t pid = (pid_t)json_get_integer(record, "pid", 0);
-    json_int_t start = json_get_integer(record, "start", 0);
-
-    if (pid <= 1 || start == 0) {
-        return -ESRCH;
-    }
-    int pidfd = pidfd_open(pid, 0);
-    if (pidfd < 0) {
-        return -ESRCH;
-    }
-    /* Looked at after the pidfd was opened: so they speak of the same process. */
-    _cleanup_free_ char *exe = executable(pid);
-    if ((json_int_t)start_time(pid) != start ||
-        strcmp(exe, json_get_string(record, "exe", "")) != 0) {
-        close(pidfd);
-        return -ESRCH;
-    }
-    return pidfd;
-}
-
-static int same_arguments(const json_t *record, const char *const *argv)
-{
-    const json_t *arguments = json_object_get(record, "argv");
-    size_t len = 0;
-
-    while (argv[len]) {
-        const char *argument = json_string_value(json_array_get(arguments, len));
-        if (!argument || strcmp(argument, argv[len]) != 0) {
-            return 0;
-        }
-        len++;
-    }
-    return json_array_size(arguments) == len;
-}
 
 /* --- children.json ----------------------------------------------------------------------------
  */
@@ -168,6 +76,31 @@ static int save_record(const struct children *c, const char *name, json_t *recor
     free(text);
     json_decref(records);
     return rc;
+}
+
+/* What a child has in its environment. */
+static char *make_mark(const struct children *c, const char *name)
+{
+    return xasprintf("CNSMO_CHILD=%s:%s", c->path, name);
+}
+
+/* The record of one name, a new reference, or NULL. */
+static json_t *load_record(struct children *c, const char *name)
+{
+    json_t *records = load_records(c);
+    json_t *record = json_incref(json_object_get(records, name));
+
+    json_decref(records);
+    if (record || omap_get(&c->searched, name)) {
+        return record;
+    }
+    omap_put(&c->searched, name, c);
+    _cleanup_free_ char *mark = make_mark(c, name);
+    record = child_search(mark);
+    if (record) {
+        save_record(c, name, json_incref(record)); /* if it can't be, it's watched all the same */
+    }
+    return record;
 }
 
 /* --- watching ---------------------------------------------------------------------------------
@@ -235,7 +168,7 @@ static struct child *find(struct children *c, const char *name, const json_t *re
         unwatch(child);
         return NULL;
     }
-    int pidfd = record ? open_recorded(record) : -ESRCH;
+    int pidfd = record ? child_open(record) : -ESRCH;
     if (pidfd < 0) {
         return NULL;
     }
@@ -268,11 +201,12 @@ static int start_child(struct children *c, const char *name, const char *const *
     int pidfd;
 
     _cleanup_free_ char *log_path = xasprintf("%s/%s.log", c->log_dir, name);
-    int rc = spawn_start_logged(argv, log_path, &pid, &pidfd, error);
+    _cleanup_free_ char *mark = make_mark(c, name);
+    int rc = spawn_start_logged(argv, mark, log_path, &pid, &pidfd, error);
     if (rc < 0) {
         return rc;
     }
-    rc = save_record(c, name, make_record(pid, argv));
+    rc = save_record(c, name, child_record(pid, child_arguments(argv)));
     if (rc < 0) {
         /* Nobody could adopt it later, so it must not run. */
         end_process(pidfd, 0);
@@ -287,13 +221,12 @@ static int start_child(struct children *c, const char *name, const char *const *
 int children_ensure(struct children *c, const char *name, const char *const *argv,
                     child_ended_fn *ended, void *arg, struct error *error)
 {
-    json_t *records = load_records(c);
-    const json_t *record = json_object_get(records, name);
+    json_t *record = load_record(c, name);
     struct child *child = find(c, name, record);
-    int keep = child && record && same_arguments(record, argv);
+    int keep = child && record && child_has_arguments(record, argv);
     int rc = 0;
 
-    json_decref(records);
+    json_decref(record);
     if (!keep) {
         rc = child ? children_stop(c, name, KILL_MSEC) : 0;
         rc = rc < 0 ? rc : fault_point();
@@ -313,20 +246,20 @@ int children_ensure(struct children *c, const char *name, const char *const *arg
 
 pid_t children_pid(struct children *c, const char *name)
 {
-    json_t *records = load_records(c);
-    struct child *child = find(c, name, json_object_get(records, name));
+    json_t *record = load_record(c, name);
+    struct child *child = find(c, name, record);
 
-    json_decref(records);
+    json_decref(record);
     return child ? child->pid : 0;
 }
 
 int children_stop(struct children *c, const char *name, unsigned deadline_msec)
 {
-    json_t *records = load_records(c);
-    struct child *child = find(c, name, json_object_get(records, name));
+    json_t *record = load_record(c, name);
+    struct child *child = find(c, name, record);
     int rc = child ? fault_point() : 0;
 
-    json_decref(records);
+    json_decref(record);
     if (rc == 0 && child) {
         rc = end_process(child->pidfd, deadline_msec);
     }
@@ -378,6 +311,7 @@ void children_free(struct children *c)
     omap_foreach (entry, &c->watched) {
         unwatch(entry->value);
     }
+    omap_clear(&c->searched, NULL);
     free(c->path);
     free(c->log_dir);
     free(c);

@@ -247,12 +247,29 @@ static void a_stranger_is_not_adopted(void **state)
     assert_int_equal(ensure(f, "a", ARGV("sleep", "1000")), 0);
 }
 
+/* We were killed before it was written down, or the file was lost. */
+static void one_without_record_is_found_by_its_mark(void **state)
+{
+    struct fixture *f = *state;
+
+    _cleanup_free_ char *path = xasprintf("%s/children.json", f->folder);
+    ensure(f, "a", ARGV("sleep", "1000"));
+    pid_t pid = children_pid(f->children, "a");
+    assert_int_equal(unlink(path), 0);
+    new_supervisor(f);
+    assert_int_equal(ensure(f, "a", ARGV("sleep", "1000")), 0);
+    assert_int_equal(children_pid(f->children, "a"), pid);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(children_stop(f->children, "a", 5000), 0);
+    assert_int_equal(kill(pid, 0), -1);
+}
+
 static void stop_waits_and_kills(void **state)
 {
     struct fixture *f = *state;
     struct stat log;
 
-    ensure(f, "a", ARGV("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1000; done"));
+    ensure(f, "a", ARGV("sh", "-c", "trap '' TERM; echo ready; exec sleep 1000"));
     _cleanup_free_ char *path = xasprintf("%s/a.log", f->folder);
     int64_t deadline = clock_monotonic_usec() + 10000000;
     while (stat(path, &log) < 0 || log.st_size == 0) {
@@ -314,6 +331,7 @@ int main(void)
         CHILD_TEST(other_arguments_replace_it),
         CHILD_TEST(its_end_is_told_and_it_can_start_again),
         CHILD_TEST(a_stranger_is_not_adopted),
+        CHILD_TEST(one_without_record_is_found_by_its_mark),
         CHILD_TEST(stop_waits_and_kills),
         CHILD_TEST(what_cannot_be_recorded_does_not_run),
         CHILD_TEST(two_supervisors_share_the_file),

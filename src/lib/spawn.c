@@ -19,7 +19,21 @@
 #include "lib/mem.h"
 #include "lib/spawn-private.h"
 
-static int spawn_with(const char *const *argv, const int fds[3],
+/* Ours with `mark` in front; only the array is new. */
+static const char **environment_with(const char *mark)
+{
+    size_t len = 0;
+
+    while (environ[len]) {
+        len++;
+    }
+    const char **environment = xcalloc(len + 2, sizeof *environment);
+    environment[0] = mark;
+    memcpy(environment + 1, environ, len * sizeof *environ);
+    return environment;
+}
+
+static int spawn_with(const char *const *argv, const char *mark, const int fds[3],
                       posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes,
                       pid_t *ret_pid)
 {
@@ -35,10 +49,13 @@ static int spawn_with(const char *const *argv, const int fds[3],
         posix_spawn_file_actions_adddup2(actions, fds[i], i);
     }
     posix_spawn_file_actions_addclosefrom_np(actions, 3);
-    return -posix_spawnp(ret_pid, argv[0], actions, attributes, (char *const *)argv, environ);
+    _cleanup_free_ const char **marked = mark ? environment_with(mark) : NULL;
+    return -posix_spawnp(ret_pid, argv[0], actions, attributes, (char *const *)argv,
+                         marked ? (char *const *)marked : environ);
 }
 
-int spawn_start(const char *const *argv, const int fds[3], pid_t *ret_pid, int *ret_pidfd)
+int spawn_start(const char *const *argv, const char *mark, const int fds[3], pid_t *ret_pid,
+                int *ret_pidfd)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -46,7 +63,7 @@ int spawn_start(const char *const *argv, const int fds[3], pid_t *ret_pid, int *
 
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
-    int rc = spawn_with(argv, fds, &actions, &attributes, &pid);
+    int rc = spawn_with(argv, mark, fds, &actions, &attributes, &pid);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     if (rc < 0) {
@@ -65,8 +82,8 @@ int spawn_start(const char *const *argv, const int fds[3], pid_t *ret_pid, int *
     return 0;
 }
 
-int spawn_start_logged(const char *const *argv, const char *log_path, pid_t *ret_pid,
-                       int *ret_pidfd, struct error *error)
+int spawn_start_logged(const char *const *argv, const char *mark, const char *log_path,
+                       pid_t *ret_pid, int *ret_pidfd, struct error *error)
 {
     _cleanup_close_ int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     _cleanup_close_ int log = open(log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
@@ -77,7 +94,7 @@ int spawn_start_logged(const char *const *argv, const char *log_path, pid_t *ret
                   null < 0 ? "/dev/null" : log_path, strerror(-rc));
         return rc;
     }
-    int rc = spawn_start(argv, (int[]){null, log, log}, ret_pid, ret_pidfd);
+    int rc = spawn_start(argv, mark, (int[]){null, log, log}, ret_pid, ret_pidfd);
     if (rc < 0) {
         error_set(error, error_status(rc), NULL, "cannot start %s: %s", argv[0], strerror(-rc));
     }
@@ -89,7 +106,7 @@ int spawn_detached(const char *const *argv, const char *log_path, pid_t *ret_pid
 {
     _cleanup_close_ int pidfd = -1;
 
-    return spawn_start_logged(argv, log_path, ret_pid, &pidfd, error);
+    return spawn_start_logged(argv, NULL, log_path, ret_pid, &pidfd, error);
 }
 
 static int msec_left(int64_t deadline_usec)
@@ -237,7 +254,7 @@ static int run_with(const struct spawn *spawn, const int fds[3], const int outpu
     _cleanup_close_ int pidfd = -1;
     pid_t pid;
 
-    int rc = spawn_start(spawn->argv, fds, &pid, &pidfd);
+    int rc = spawn_start(spawn->argv, NULL, fds, &pid, &pidfd);
     if (rc < 0) {
         return rc;
     }

@@ -14,7 +14,8 @@
  * Daemons (wireguard-go, openvpn): a `struct children` starts each in a session of its own, with
  * /dev/null as input and its output appended to <log_dir>/<name>.log, so that it goes on when we
  * end, crash or are replaced. Who it is - pid, start time, executable, arguments - stands in
- * <run_dir>/children.json; the next children_ensure() of a later process finds it there and adopts
+ * <run_dir>/children.json; the next children_ensure() of a later process finds it there (or, if
+ * the record is lost, by CNSMO_CHILD=<run_dir>/children.json:<name> in its environment) and adopts
  * it. Its end is seen through a pidfd, whoever its parent is. Restarting it is the caller's
  * business (reconcile_wake(), whose pass calls children_ensure() again).
  *
