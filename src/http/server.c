@@ -242,7 +242,7 @@ int http_server_new(uv_loop_t *loop, const struct http_config *config,
                     const struct http_route *routes, void *arg, struct http_server **ret_server,
                     struct error *error)
 {
-    struct http_credentials *credentials;
+    struct http_credentials *credentials = NULL;
     int fd = -1, family = AF_INET;
     int rc = credentials_new(config->certificate_pem, config->key_pem, &credentials, error);
 
