@@ -15,8 +15,7 @@ struct parser {
     int words_ended; /* an argument of the command has come */
 };
 
-/* --- words ------------------------------------------------------------------------------------
- */
+/* --- words ---------------------------------------------------------------------------------- */
 
 static void try_word(void *arg, const char *word)
 {
@@ -83,8 +82,7 @@ static int take_word(struct parser *p, const char *word, struct error *error)
             args->command = commands_find(p->commands, args->words);
             return 0;
         }
-        /* "settings show" is a command, but "settings show overlya" was meant to be a longer one.
-         */
+        /* "settings show" is a command, "settings show overlya" was meant to be a longer one. */
         if (!args->command || (args->command->arguments_max == 0 && has_next_word(p))) {
             return unknown_word(p, word, error);
         }
@@ -97,8 +95,7 @@ static int take_word(struct parser *p, const char *word, struct error *error)
     return 0;
 }
 
-/* --- options ----------------------------------------------------------------------------------
- */
+/* --- options -------------------------------------------------------------------------------- */
 
 static const struct option *option_at(const struct args *args, size_t i)
 {
@@ -195,8 +192,7 @@ static int take(struct parser *p, int *options_ended, struct error *error)
     return take_long(p, text + 2, error);
 }
 
-/* --- all of it --------------------------------------------------------------------------------
- */
+/* --- all of it ------------------------------------------------------------------------------ */
 
 static int check_count(const struct parser *p, struct error *error)
 {

@@ -79,12 +79,6 @@ struct client *client_new(const struct config *config)
     return client;
 }
 
-static void free_secret(char *secret)
-{
-    mem_wipe(secret, secret ? strlen(secret) : 0);
-    free(secret);
-}
-
 void client_free(struct client *client)
 {
     if (!client) {
@@ -109,8 +103,7 @@ void response_done(struct response *response)
     *response = (struct response){0};
 }
 
-/* --- one request --------------------------------------------------------------------------------
- */
+/* --- one request ---------------------------------------------------------------------------- */
 
 static size_t take_body(char *data, size_t size, size_t len, void *arg)
 {
@@ -246,8 +239,7 @@ static enum exit_code call_once(struct client *client, const char *method, const
     return code;
 }
 
-/* --- sessions
- * ------------------------------------------------------------------------------------- */
+/* --- sessions ------------------------------------------------------------------------------- */
 
 enum exit_code client_login(struct client *client, const char *user, const char *password,
                             json_t **ret_session, struct error *error)
@@ -298,8 +290,7 @@ enum exit_code client_call(struct client *client, const char *method, const char
                           : call_once(client, method, path, body, wait_sec, response, error);
 }
 
-/* --- streams
- * -------------------------------------------------------------------------------------- */
+/* --- streams -------------------------------------------------------------------------------- */
 
 struct stream {
     struct client *client;

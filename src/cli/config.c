@@ -18,8 +18,7 @@ enum {
 
 static const char SCHEME[] = "https://";
 
-/* --- URL --------------------------------------------------------------------------------------
- */
+/* --- URL ------------------------------------------------------------------------------------ */
 
 static int host_is_plain(const char *host, size_t size)
 {
@@ -74,8 +73,7 @@ int url_normalise(const char *text, char **ret_url, struct error *error)
     return 0;
 }
 
-/* --- reading ----------------------------------------------------------------------------------
- */
+/* --- reading -------------------------------------------------------------------------------- */
 
 static const char *environment(const char *name)
 {
@@ -193,7 +191,7 @@ int config_load(struct config *config, const char *url, const char *ca, struct e
     return 0;
 }
 
-static void free_secret(char *secret)
+void free_secret(char *secret)
 {
     mem_wipe(secret, secret ? strlen(secret) : 0);
     free(secret);
@@ -212,8 +210,7 @@ void config_done(struct config *config)
     *config = (struct config){0};
 }
 
-/* --- writing ----------------------------------------------------------------------------------
- */
+/* --- writing -------------------------------------------------------------------------------- */
 
 static int write_session(const struct config *config, const json_t *session, const char *ca_pem)
 {

@@ -37,3 +37,6 @@ int config_forget(const struct config *config, struct error *error);
 /* "host", "host:port" or "https://host[:port][/]" to "https://host:port". -EINVAL for anything
  * else: another scheme, a user, a path, a query. */
 int url_normalise(const char *text, char **ret_url, struct error *error);
+
+/* Wipes a text and frees it; NULL is fine. */
+void free_secret(char *secret);

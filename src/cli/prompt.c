@@ -14,12 +14,6 @@ enum {
     PASSWORD_MAX = 1024,
 };
 
-void free_secret(char *secret)
-{
-    mem_wipe(secret, secret ? strlen(secret) : 0);
-    free(secret);
-}
-
 static void interrupted(int signal_number)
 {
     (void)signal_number; /* that read() ends is all that is wanted */
