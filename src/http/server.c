@@ -276,7 +276,7 @@ int http_server_new(uv_loop_t *loop, const struct http_config *config,
 int http_server_certificate(struct http_server *server, const char *certificate_pem,
                             const char *key_pem, struct error *error)
 {
-    struct http_credentials *credentials;
+    struct http_credentials *credentials = NULL;
     int rc = credentials_new(certificate_pem, key_pem, &credentials, error);
 
     if (rc < 0) {
