@@ -117,6 +117,11 @@ int call_check_query(const struct api_call *call, const char *const *names, stru
 /* The number in a parameter; `fallback` when it isn't there. */
 int call_query_number(const struct api_call *call, const char *name, int64_t min, int64_t max,
                       int64_t fallback, int64_t *ret_value, struct error *error);
+/* "limit" and "cursor" of a list; *ret_cursor stays as it is without one, else the caller's. */
+int call_read_page(const struct api_call *call, size_t *ret_limit, char **ret_cursor,
+                   struct error *error);
+/* There is more after `last`. */
+void page_add_cursor(json_t *answer, const char *last);
 /* "true" or "false"; false when it isn't there. */
 int call_query_bool(const struct api_call *call, const char *name, int *ret_value,
                     struct error *error);

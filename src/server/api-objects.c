@@ -202,21 +202,35 @@ static void collect(const struct api_call *call, const char *prefix, const char 
     }
 }
 
-static int decode_cursor(const struct api_call *call, char **ret_id, struct error *error)
+int call_read_page(const struct api_call *call, size_t *ret_limit, char **ret_cursor,
+                   struct error *error)
 {
     const char *text = http_query(call->request, "cursor");
+    int64_t limit;
     uint8_t *data;
     size_t size;
 
+    if (call_query_number(call, "limit", 1, LIMIT_MAX, LIMIT_DEFAULT, &limit, error) < 0) {
+        return -EINVAL;
+    }
+    *ret_limit = (size_t)limit;
     if (!text) {
         return 0;
     }
     if (strlen(text) > 128 || base64url_decode(text, &data, &size) < 0) {
         return error_set(error, 400, NULL, "\"cursor\" is not one that this server gave");
     }
-    *ret_id = xstrndup((char *)data, size);
+    *ret_cursor = xstrndup((char *)data, size);
     free(data);
     return 0;
+}
+
+void page_add_cursor(json_t *answer, const char *last)
+{
+    char *cursor = base64url_encode(last, strlen(last));
+
+    json_object_set_new(answer, "cursor", json_string(cursor));
+    free(cursor);
 }
 
 static json_t *page(struct api_call *call, const char *prefix, const struct keys *keys,
@@ -235,9 +249,7 @@ static json_t *page(struct api_call *call, const char *prefix, const struct keys
             continue;
         }
         if (json_array_size(items) == limit) {
-            char *cursor = base64url_encode(last, strlen(last));
-            json_object_set_new(answer, "cursor", json_string(cursor));
-            free(cursor);
+            page_add_cursor(answer, last);
             break;
         }
         json_array_append_new(items, object_json(call->api, kind, id, entry));
@@ -253,16 +265,15 @@ void object_list(struct api_call *call)
     _cleanup_free_ char *cursor = NULL;
     struct keys keys = {0};
     struct error error;
-    int64_t limit;
+    size_t limit;
 
     if (call_check_query(call, PARAMETERS, &error) < 0 || check_filters(call, &error) < 0 ||
-        call_query_number(call, "limit", 1, LIMIT_MAX, LIMIT_DEFAULT, &limit, &error) < 0 ||
-        decode_cursor(call, &cursor, &error) < 0) {
+        call_read_page(call, &limit, &cursor, &error) < 0) {
         call_fail(call, &error);
         return;
     }
     collect(call, prefix, cursor, strcmp(call->route->kind->name, "events") == 0, &keys);
-    json_t *answer = page(call, prefix, &keys, (size_t)limit);
+    json_t *answer = page(call, prefix, &keys, limit);
     free(keys.items);
     call_reply_json(call, 200, answer);
 }

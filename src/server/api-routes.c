@@ -67,8 +67,13 @@ static const struct api_route FIXED[] = {
      .handler = api_token_list,
      .doc = {.summary = "List API tokens",
              .description = "One's own; an admin sees everybody's.",
+             .parameters = "[{\"name\":\"limit\",\"in\":\"query\",\"schema\":{\"type\":"
+                           "\"integer\",\"minimum\":1,\"maximum\":1000,\"default\":100},"
+                           "\"description\":\"How many at most.\"},{\"name\":\"cursor\",\"in\":"
+                           "\"query\",\"schema\":{\"type\":\"string\"},\"description\":\"From "
+                           "the last answer: the next page.\"}]",
              .response = "{\"type\":\"object\",\"properties\":{\"items\":{\"type\":\"array\","
-                         "\"items\":" TOKEN_OBJECT "}}}"}},
+                         "\"items\":" TOKEN_OBJECT "},\"cursor\":{\"type\":\"string\"}}}"}},
     {.method = "POST",
      .path = "/api/v2/api-tokens",
      .role = ROLE_VIEWER,

@@ -297,16 +297,34 @@ static int may_see(const struct api_call *call, const json_t *value)
 
 void api_token_list(struct api_call *call)
 {
+    static const char *const PARAMETERS[] = {"limit", "cursor", NULL};
     const struct tree *tree = deployment_tree(call->api->deployment);
-    json_t *items = json_array();
+    json_t *items = json_array(), *answer = json_pack("{s:o}", "items", items);
+    _cleanup_free_ char *cursor = NULL;
+    const char *last = NULL;
+    struct error error;
+    size_t limit;
 
+    if (call_check_query(call, PARAMETERS, &error) < 0 ||
+        call_read_page(call, &limit, &cursor, &error) < 0) {
+        json_decref(answer);
+        call_fail(call, &error);
+        return;
+    }
     for (struct omap_entry *e = tree_first(tree, TOKENS); e; e = tree_next(tree, e, TOKENS)) {
         const struct tree_entry *entry = e->value;
-        if (may_see(call, entry->value)) {
-            json_array_append_new(items, token_json(e->key + sizeof TOKENS - 1, entry));
+        const char *id = e->key + sizeof TOKENS - 1;
+        if (!may_see(call, entry->value) || (cursor && strcmp(id, cursor) <= 0)) {
+            continue;
         }
+        if (json_array_size(items) == limit) {
+            page_add_cursor(answer, last);
+            break;
+        }
+        json_array_append_new(items, token_json(id, entry));
+        last = id;
     }
-    call_reply_json(call, 200, json_pack("{s:o}", "items", items));
+    call_reply_json(call, 200, answer);
 }
 
 static void on_token_deleted(void *arg, int rc, int64_t revision)

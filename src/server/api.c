@@ -259,6 +259,19 @@ static void allow_origin(const struct api_call *call)
     }
 }
 
+/* Routes over objects and streams look at their parameters themselves; v1's clients may add any.
+ */
+static int check_no_query(const struct api_call *call, struct error *error)
+{
+    static const char *const NONE[] = {NULL};
+    const struct api_route *route = call->route;
+
+    if (route->kind || route->doc.parameters || route->form == FORM_V1) {
+        return 0;
+    }
+    return call_check_query(call, NONE, error);
+}
+
 static void on_request(struct http_request *request, void *arg)
 {
     struct api *api = arg;
@@ -269,7 +282,7 @@ static void on_request(struct http_request *request, void *arg)
                               .request = request,
                               .route = &api->routes[http_matched(request) - api->http_routes]};
     allow_origin(call);
-    if (permit(call, &error) < 0) {
+    if (permit(call, &error) < 0 || check_no_query(call, &error) < 0) {
         call_fail(call, &error);
         return;
     }

@@ -105,6 +105,12 @@ def test_unknown_paths(admin, path, status):
     problem(admin.get(path), status)
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/api/v2/session", "/api/v2/api-tokens",
+                                  "/api/v2/openapi.json", "/api/v2/nodes", "/api/v2/watch"])
+def test_unknown_parameters(admin, path):
+    assert '"surplus"' in problem(admin.get(f"{path}?surplus=1"), 400)
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "BREW"])
 def test_unknown_methods(server, method):
     answer = server.raw(f"{method} /api/v2/nodes HTTP/1.1\r\nHost: x\r\n"

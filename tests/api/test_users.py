@@ -147,6 +147,21 @@ def test_api_tokens_of_others(admin, by_role):
     admin.delete(f"/api/v2/api-tokens/{token.token_id}")
 
 
+def test_api_token_pages(admin, by_role):
+    viewer = by_role["viewer"]
+    made = {make_token(viewer, "metrics").token_id for _ in range(5)}
+    seen, query = [], "limit=2"
+    while query:
+        reply = viewer.get(f"/api/v2/api-tokens?{query}").json()
+        assert 1 <= len(reply["items"]) <= 2
+        seen += [item["id"] for item in reply["items"]]
+        query = f"limit=2&cursor={reply['cursor']}" if "cursor" in reply else None
+    assert made <= set(seen) and len(seen) == len(set(seen))
+    problem(viewer.get("/api/v2/api-tokens?limit=0"), 400)
+    for name in seen:
+        assert viewer.delete(f"/api/v2/api-tokens/{name}").status_code == 204
+
+
 def test_api_token_expires(admin):
     soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2)
     token = make_token(admin, "viewer", expires=soon.strftime("%Y-%m-%dT%H:%M:%SZ"))
