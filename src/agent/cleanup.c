@@ -70,13 +70,13 @@ static void set_aside(const char *folder, const char *name, int *first, struct e
     }
 }
 
-/* Each service has a folder of its name there. */
+/* Each service has a folder of its name there. (Not FTW_MOUNT: on an overlay file system, as in a
+ * container, files and folders differ in st_dev.) */
 static void remove_service_folders(const char *folder, int *first, struct error *error)
 {
     for (size_t i = 0; BACKENDS[i]; i++) {
         _cleanup_free_ char *path = xasprintf("%s/%s", folder, BACKENDS[i]->service);
-        if (access(path, F_OK) == 0 &&
-            nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0) {
+        if (access(path, F_OK) == 0 && nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) < 0) {
             note_first(first, path, error);
         }
     }
