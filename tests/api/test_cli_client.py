@@ -173,3 +173,27 @@ def test_waiting_in_vain_tells_everything(fake):
     assert "1 of 3" in said and "Agent.2: is away" in said
     assert "Agent.3: no such device (vpn/peer/a)" in said
     assert fake.asked[-1][1] == "/api/v2/nodes/a?wait=applied&timeout=1"
+
+
+def test_what_needs_attention(fake):
+    """Each trouble once: a node that is away isn't named again for all that waits for it."""
+    def node(name, pending=(), **status):
+        return {"id": name, "status": {"connected": True, "services": {"vpn": {"state": "running"}},
+                                       "inForce": {"pending": [{"node": p, "reason": "late"}
+                                                               for p in pending]}, **status}}
+
+    fake.json({"info": {"version": "9.8.7"}, "items": [
+        node("Agent.1", ["Agent.2", "Agent.4"]),
+        node("Agent.2", ["Agent.4"], connected=False, lastSeen="2026-01-01T00:00:00Z"),
+        node("Agent.3", ["Agent.2", "Agent.4"], services={
+            "vpn": {"state": "degraded", "message": "no handshake"}, "dns": {"state": "failed"}}),
+        node("Agent.4", errors=[{"key": "vpn/peer/Agent.1", "message": "no such device"}])]})
+    overview = json.loads(fake.run("status", "-o", "json", code=OK).stdout)
+    assert overview["server"]["version"] == "9.8.7"
+    assert overview["nodes"] == {"total": 4, "connected": 3}
+    assert [(a["node"], a["message"]) for a in overview["attention"]] == [
+        ("Agent.2", "away since 2026-01-01T00:00:00Z"),
+        ("Agent.3", "vpn is degraded: no handshake"), ("Agent.3", "dns is failed"),
+        ("Agent.4", "vpn/peer/Agent.1: no such device"),
+        ("Agent.4", "has not applied 3 nodes yet")]
+    assert "\n  Agent.3: dns is failed\n" in fake.run("status", code=OK).stdout
