@@ -5,9 +5,11 @@
 #include "core/planner.h"
 
 enum {
-    EVENTS_MAX = 10000,   /* kept */
-    RECENT_MAX = 256,     /* transactions whose concerned nodes are remembered */
-    WRITE_TRIES_MAX = 16, /* a write that loses its race is built again so often */
+    EVENTS_MAX = 10000, /* kept */
+    RECENT_MAX = 256,   /* transactions whose concerned nodes are remembered */
+    /* A write that loses its race is built again so often: each round somebody wins, so many who
+     * change the same object (machines that join with one token) all get through. */
+    WRITE_TRIES_MAX = 1000,
     KINDS_MAX = 64,
 };
 

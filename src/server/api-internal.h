@@ -81,6 +81,7 @@ struct api {
     int64_t probed_usec; /* when the store was last written for /readyz; 0: never */
     int probe_rc;
     int backing_up;
+    int demoting;         /* an admin is being deleted, disabled or demoted */
     uint64_t requests[6]; /* by the first digit of the status */
     unsigned refs;
     int freed;

@@ -31,6 +31,7 @@ struct change_call {
     char *secret;   /* of a join token that is being made */
     char *password; /* of a user, until it is hashed */
     int64_t revision;
+    int demotes; /* holds api->demoting */
 };
 
 static void wipe(char *text)
@@ -39,6 +40,14 @@ static void wipe(char *text)
         mem_wipe(text, strlen(text));
     }
     free(text);
+}
+
+static void end_demotion(struct change_call *c)
+{
+    if (c->demotes) {
+        c->demotes = 0;
+        c->call->api->demoting = 0;
+    }
 }
 
 static void change_free(struct change_call *c)
@@ -53,6 +62,7 @@ static void change_free(struct change_call *c)
 
 static void change_fail(struct change_call *c, const struct error *error)
 {
+    end_demotion(c);
     call_fail(c->call, error);
     change_free(c);
 }
@@ -157,6 +167,7 @@ static void on_written(void *arg, int rc, const struct write_result *result,
 {
     struct change_call *c = arg;
 
+    end_demotion(c);
     if (rc < 0) {
         change_fail(c, error);
         return;
@@ -224,8 +235,8 @@ static void on_hashed(void *arg, int rc, const char *hash, const struct error *e
     do_write(c);
 }
 
-/* Somebody must be able to undo a mistake. */
-static int check_last_admin(const struct change_call *c, struct error *error)
+/* Somebody must be able to undo a mistake. Two such changes at a time could miss each other. */
+static int check_last_admin(struct change_call *c, struct error *error)
 {
     const struct tree *tree = deployment_tree(c->call->api->deployment);
     const json_t *before = c->id ? tree_spec(tree, "users", c->id) : NULL;
@@ -250,6 +261,10 @@ static int check_last_admin(const struct change_call *c, struct error *error)
         const json_t *spec = tree_spec(tree, "users", name);
         if (strcmp(name, c->id) != 0 && strcmp(json_get_string(spec, "role", ""), "admin") == 0 &&
             !json_get_bool(spec, "disabled", 0)) {
+            if (c->call->api->demoting) {
+                return error_set(error, 409, NULL, "another admin is being changed; try again");
+            }
+            c->demotes = c->call->api->demoting = 1;
             return 0;
         }
     }
