@@ -16,6 +16,7 @@
 
 enum {
     STATUS_MSEC = 1000,
+    LAST_MSEC = 2000, /* how long what is being closed may take */
 };
 
 struct agent {
@@ -28,6 +29,7 @@ struct agent {
     struct reconcile *reconcile;
     json_t *written; /* status.json as it is */
     int removed;     /* the server has deleted us */
+    int hangs;       /* a look-up of a server's name can't be stopped */
 };
 
 /* --- status -----------------------------------------------------------------------------------
@@ -144,6 +146,25 @@ static int start(struct agent *agent, struct error *error)
     return 0;
 }
 
+static void on_last_timer(uv_timer_t *timer)
+{
+    uv_stop(timer->loop);
+}
+
+/* Lets everything be closed, but doesn't wait for a name server that doesn't answer. */
+static void finish_loop(struct agent *agent)
+{
+    uv_timer_t last;
+
+    uv_timer_init(&agent->loop, &last);
+    uv_timer_start(&last, on_last_timer, LAST_MSEC, 0);
+    uv_unref((uv_handle_t *)&last);
+    uv_run(&agent->loop, UV_RUN_DEFAULT);
+    uv_close((uv_handle_t *)&last, NULL);
+    uv_run(&agent->loop, UV_RUN_NOWAIT);
+    agent->hangs = uv_loop_close(&agent->loop) < 0;
+}
+
 /* The host and the children stay as they are. */
 static void stop(struct agent *agent)
 {
@@ -153,7 +174,7 @@ static void stop(struct agent *agent)
     /* The drivers report to the connection until they are stopped. */
     reconcile_free(agent->reconcile);
     connection_free(agent->connection);
-    uv_run(&agent->loop, UV_RUN_DEFAULT);
+    finish_loop(agent);
     json_decref(agent->written);
 }
 
@@ -173,7 +194,6 @@ static int run(struct agent *agent, struct error *error)
         uv_run(&agent->loop, UV_RUN_DEFAULT);
     }
     stop(agent);
-    uv_loop_close(&agent->loop);
     if (rc == 0 && agent->removed) {
         rc = clean_up_removed(agent, error);
         return rc < 0 ? rc : EXIT_REMOVED;
@@ -213,7 +233,10 @@ int agent_run(const struct agent_paths *paths)
     identity_done(&agent.identity);
     if (rc < 0) {
         log_error("the agent ends", "reason", error.detail, NULL);
-        return EXIT_FAILED;
+        rc = EXIT_FAILED;
+    }
+    if (agent.hangs) {
+        _exit(rc); /* exit() would wait for the look-up's thread */
     }
     return rc;
 }

@@ -31,7 +31,8 @@ def until(what, condition, deadline=DEADLINE):
 
 class Machine:
     def __init__(self):
-        self.holder = subprocess.Popen(["unshare", "-n", "-m", "-p", "--fork", "--kill-child",
+        self.holder = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "unshare", "-n", "-m", "-p",
+                                        "--fork", "--kill-child",
                                         "--mount-proc", "sleep", "infinity"])
         children = pathlib.Path(f"/proc/{self.holder.pid}/task/{self.holder.pid}/children")
         self.init = until("the namespaces", lambda: children.read_text().strip())

@@ -144,6 +144,22 @@ def test_a_full_disk_is_told_and_recovered_from(machine):
     until("it recovers", machine.is_up)
 
 
+def test_a_name_server_that_is_silent_delays_nothing(node):
+    """The server's name can't be looked up: the overlay comes back, and the agent ends when told."""
+    address, child = node.address(), node.child()
+    node.stop_agent()
+    node.do("kill", "-9", str(child))
+    node.do("sed", "-i", "s/127.0.0.1:8444/server.example:8444/", STATE + "/agent.json")
+    node.do("sh", "-c", "echo nameserver 192.0.2.99 >/tmp/m/resolv.conf && "
+            "mount --bind /tmp/m/resolv.conf /etc/resolv.conf")
+    node.do("ip", "neighbour", "add", "192.0.2.99", "lladdr", "02:00:00:00:00:99", "dev", "net0")
+    node.start_agent()
+    until("the overlay is back", lambda: node.address() == address, 5)
+    node.stop_agent()
+    done = node.agent("leave", "--force")
+    assert done.returncode == 0, done.stderr
+
+
 # --- the end --------------------------------------------------------------------------------------
 
 def test_a_deleted_node_clears_its_machine(node):
