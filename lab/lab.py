@@ -50,6 +50,7 @@ class Lab:
                            + " or ".join(NAT_KINDS))
         self.topology = Topology(str(self.folder), slot, clouds, kinds)
         self.hosts = {}
+        self.removed = 0
         self.api = None
 
     # --- finding it again -----------------------------------------------------------------------
@@ -159,11 +160,13 @@ class Lab:
         return host
 
     def remove(self, name):
-        """The end of a machine: gone with its disk."""
+        """The end of a machine: gone with its disk. Its logs stay, under another name."""
         host = self.hosts.pop(name)
         host.kill()
         del self.topology.cables[name]
         shutil.rmtree(host.upper, ignore_errors=True)
+        self.removed += 1
+        host.logs.rename(host.logs.with_name(f"{name}-removed-{self.removed}"))
         self._remember()
 
     def boot(self, name):

@@ -107,6 +107,10 @@ def main():
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(mode=0o700)
     os.environ.update(CNSMO_BUILD=str(build), CNSMO_LAB_SLOT=SLOT, CNSMO_ROOT_TESTS="1")
+    # A check that was killed may have left its labs.
+    for slot in (SLOT, f"{int(SLOT) + 10}"):
+        subprocess.run([PYTHON, "-m", "lab", "down"], cwd=TOP, stdout=subprocess.DEVNULL,
+                       env={**os.environ, "CNSMO_LAB_SLOT": slot}, check=True)
     started = time.monotonic()
     tally = Tally()
     lint(tally)

@@ -63,25 +63,23 @@ def module_lab(request):
 
 
 class LogWatch:
-    """What is written to the logs of cnsmod and the agents from now on."""
+    """What is written to the logs of cnsmod and the agents from now on, also by machines that are
+    gone meanwhile (their folder has another name then, so files are told apart by inode)."""
 
     def __init__(self, lab):
-        self.lab = lab
-        self.sizes = {path: path.stat().st_size for path in self._paths()}
+        self.folder = lab.folder / "logs"
+        self.sizes = {path.stat().st_ino: path.stat().st_size for path in self._paths()}
 
     def _paths(self):
-        for host in self.lab.hosts.values():
-            for log in (AGENT_LOG, SERVER_LOG):
-                path = host.logs / "var" / log
-                if path.exists():
-                    yield path
+        for log in (AGENT_LOG, SERVER_LOG):
+            yield from self.folder.glob(f"*/var/{log}")
 
     def lines(self):
         for path in self._paths():
             with open(path, encoding="utf-8", errors="replace") as file:
-                file.seek(self.sizes.get(path, 0))
+                file.seek(self.sizes.get(os.fstat(file.fileno()).st_ino, 0))
                 for line in file:
-                    yield path.relative_to(self.lab.folder / "logs").parts[0], line.rstrip("\n")
+                    yield path.relative_to(self.folder).parts[0], line.rstrip("\n")
 
     def check(self, allowed):
         bad = [f"{machine}: {line}" for machine, line in self.lines()

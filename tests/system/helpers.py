@@ -51,6 +51,15 @@ def status_of(lab, name):
     return lab.api.get(f"/nodes/{name}")["status"]
 
 
+def wait_settled(lab, timeout=60):
+    """Every node says that it reaches every other directly."""
+    def settled():
+        ways = [peer["path"] for node in lab.api.nodes().values()
+                for peer in node["status"]["services"]["vpn"].get("peers", [])]
+        return ways and set(ways) == {"direct"}
+    wait_for("a direct way between all nodes", settled, timeout)
+
+
 def wait_connected(lab, name, connected=True, timeout=15):
     wait_for(f"{name} connected={connected}",
              lambda: status_of(lab, name)["connected"] == connected, timeout)
