@@ -24,7 +24,8 @@ static const int64_t NOW_USEC = 1767225600000000; /* 2026-01-01T00:00:00Z */
 
 /* A kind with a member of every type. */
 static const char SCHEMA[] =
-    "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{"
+    "{\"type\":\"object\",\"additionalProperties\":false,"
+    "\"required\":[\"secret\",\"ports\",\"hub\",\"check\",\"mode\"],\"properties\":{"
     "\"name\":{\"type\":\"string\"},"
     "\"mode\":{\"type\":\"string\",\"enum\":[\"fast\",\"slow\"]},"
     "\"maxConns\":{\"type\":\"integer\"},"
@@ -202,6 +203,21 @@ static void durations_are_strict(void **state)
     assert_int_equal(sec, 14 * 24 * 3600);
 }
 
+static void required_members_may_be_arguments(void **state)
+{
+    const struct command *add = commands_find(*state, "lab thing add");
+    const struct command *set = commands_find(*state, "lab thing set");
+
+    /* In the schema's order; no secret, no yes or no, nothing nested. */
+    assert_string_equal(add->arguments, "ID [PORTS] [MODE]");
+    assert_int_equal(add->arguments_min, 1);
+    assert_int_equal(add->arguments_max, 3);
+    assert_int_equal(add->required_len, 2);
+    assert_string_equal(add->required[1]->path, "mode");
+    assert_string_equal(set->arguments, "ID");
+    assert_int_equal(set->arguments_max, 1);
+}
+
 static void words_arguments_and_options_mix(void **state)
 {
     char line[] = "-o json lab thing label a --wait=3 k=v -- --hub";
@@ -363,6 +379,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(secrets_come_from_the_first_line_of_a_file, setup,
                                         teardown),
         cmocka_unit_test(durations_are_strict),
+        cmocka_unit_test_setup_teardown(required_members_may_be_arguments, setup, teardown),
         cmocka_unit_test_setup_teardown(words_arguments_and_options_mix, setup, teardown),
         cmocka_unit_test_setup_teardown(mistakes_get_the_nearest_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(help_needs_no_arguments, setup, teardown),

@@ -51,6 +51,10 @@ struct command {
     const struct kind *kind;      /* NULL: not about objects of a kind */
     const struct option *members; /* made from the kind's schema; NULL: none */
     size_t members_len;
+    /* Of a command that makes an object: the members that the schema requires, in its order. They
+     * may be given as arguments after the id: "dns record add web 10.77.0.3". */
+    const struct option *const *required;
+    size_t required_len;
     command_fn *run;
 };
 

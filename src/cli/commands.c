@@ -15,6 +15,8 @@
 struct noun { /* a kind with what was made from it */
     json_t *schema;
     struct option_list members;
+    const struct option **required; /* into members */
+    size_t required_len;
 };
 
 struct commands {
@@ -158,6 +160,68 @@ static char *verb_summary(const struct kind *kind, const struct verb *verb)
                      at + 2, is_made ? " " : "", is_made && kind->summary ? kind->summary : "");
 }
 
+/* Secrets have no place among the arguments, yes and no would mean nothing there, and neither
+ * would JSON be readable. */
+static int is_argument(const struct option *option)
+{
+    return option->takes == TAKES_VALUE && !option->from_file && !strchr(option->path, '/');
+}
+
+static void find_required(struct noun *noun)
+{
+    const json_t *required = json_object_get(noun->schema, "required");
+    size_t i;
+    json_t *name;
+
+    noun->required = xcalloc(json_array_size(required) + 1, sizeof *noun->required);
+    json_array_foreach ((json_t *)required, i, name) {
+        for (size_t j = 0; j < noun->members.len; j++) {
+            const struct option *option = &noun->members.items[j];
+            if (is_argument(option) && strcmp(option->path, json_string_value(name)) == 0) {
+                noun->required[noun->required_len++] = option;
+            }
+        }
+    }
+}
+
+/* "ID [ROLE]" */
+static char *verb_arguments(const struct noun *noun, const struct verb *verb)
+{
+    char *arguments = xstrdup(verb->arguments);
+
+    for (size_t i = 0; verb->run == run_add && i < noun->required_len; i++) {
+        _cleanup_free_ char *name = xstrdup(noun->required[i]->name);
+        for (char *c = name; *c; c++) {
+            *c = (char)toupper((unsigned char)*c);
+        }
+        char *longer = xasprintf("%s%s[%s]", arguments, arguments[0] ? " " : "", name);
+        free(arguments);
+        arguments = longer;
+    }
+    return arguments;
+}
+
+static void append_verb(struct commands *commands, const struct noun *noun,
+                        const struct kind *kind, const struct verb *verb)
+{
+    size_t required_len = verb->run == run_add ? noun->required_len : 0;
+
+    append(commands, &(struct command){
+                         .words = verb_words(kind, verb),
+                         .arguments = verb_arguments(noun, verb),
+                         .summary = verb_summary(kind, verb),
+                         .arguments_min = verb->arguments_min,
+                         .arguments_max = verb->arguments_max + (unsigned)required_len,
+                         .fixed = is_object(kind) ? verb->fixed : NULL,
+                         .kind = kind,
+                         .members = verb->has_members ? noun->members.items : NULL,
+                         .members_len = verb->has_members ? noun->members.len : 0,
+                         .required = noun->required,
+                         .required_len = required_len,
+                         .run = verb->run,
+                     });
+}
+
 static void append_kind(struct commands *commands, struct noun *noun, const struct kind *kind)
 {
     noun->schema = json_loads(kind->schema_text, 0, NULL);
@@ -165,23 +229,11 @@ static void append_kind(struct commands *commands, struct noun *noun, const stru
         abort(); /* built in, and tested */
     }
     spec_options(&noun->members, noun->schema);
+    find_required(noun);
     for (size_t i = 0; i < ARRAY_LEN(VERBS); i++) {
-        const struct verb *verb = &VERBS[i];
-        if (!verb->fits(kind)) {
-            continue;
+        if (VERBS[i].fits(kind)) {
+            append_verb(commands, noun, kind, &VERBS[i]);
         }
-        append(commands, &(struct command){
-                             .words = verb_words(kind, verb),
-                             .arguments = verb->arguments,
-                             .summary = verb_summary(kind, verb),
-                             .arguments_min = verb->arguments_min,
-                             .arguments_max = verb->arguments_max,
-                             .fixed = is_object(kind) ? verb->fixed : NULL,
-                             .kind = kind,
-                             .members = verb->has_members ? noun->members.items : NULL,
-                             .members_len = verb->has_members ? noun->members.len : 0,
-                             .run = verb->run,
-                         });
     }
 }
 
@@ -210,10 +262,12 @@ void commands_free(struct commands *commands)
     }
     for (size_t i = 0; i < commands->made_len; i++) {
         free((char *)commands->items[i].words);
+        free((char *)commands->items[i].arguments);
         free((char *)commands->items[i].summary);
     }
     for (size_t i = 0; i < commands->nouns_len; i++) {
         option_list_done(&commands->nouns[i].members);
+        free(commands->nouns[i].required);
         json_decref(commands->nouns[i].schema);
     }
     free(commands->nouns);

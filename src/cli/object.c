@@ -177,6 +177,27 @@ static enum exit_code write_object(struct cli *cli, const char *method, const ch
     return code;
 }
 
+/* The arguments after the id are the members that the schema requires, in its order. */
+static enum exit_code argument_spec(const struct cli *cli, json_t *spec, int64_t now_usec)
+{
+    const struct command *command = cli->args.command;
+    unsigned ids = command->kind->ids == KIND_ID_NAMED;
+    struct error error = {0};
+
+    for (unsigned i = 0; i < command->required_len && ids + i < cli->args.arguments_len; i++) {
+        const struct option *option = command->required[i];
+        const char *value = cli->args.arguments[ids + i];
+        if (args_given(&cli->args, option->name)) {
+            return cli_say(CLI_USAGE, "\"%s\" or what --%s says? Give one of both", value,
+                           option->name);
+        }
+        if (spec_set(spec, option, value, now_usec, &error) < 0) {
+            return cli_say(CLI_USAGE, "%s", error.detail);
+        }
+    }
+    return CLI_OK;
+}
+
 /* The members given on the command line. */
 static enum exit_code given_spec(const struct cli *cli, json_t *spec)
 {
@@ -190,7 +211,7 @@ static enum exit_code given_spec(const struct cli *cli, json_t *spec)
             return cli_say(CLI_USAGE, "%s", error.detail);
         }
     }
-    return CLI_OK;
+    return argument_spec(cli, spec, now_usec);
 }
 
 /* Secrets that a new object has and that weren't given are asked for, if somebody is there. */
@@ -219,9 +240,10 @@ int run_add(struct cli *cli)
 {
     json_t *spec = json_object();
     json_t *body = json_pack("{s:o}", "spec", spec);
+    int is_named = cli->args.command->kind->ids == KIND_ID_NAMED;
     enum exit_code code = given_spec(cli, spec);
 
-    if (id_of(cli) && json_object_set_new(body, "id", json_string(id_of(cli))) < 0) {
+    if (is_named && json_object_set_new(body, "id", json_string(cli->args.arguments[0])) < 0) {
         code = cli_say(CLI_USAGE, "the id is not valid UTF-8");
     }
     if (code == CLI_OK) {

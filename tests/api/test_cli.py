@@ -310,6 +310,15 @@ def test_users(cli, server, password_file, tmp_path):
         cli.run("user", "delete", "bob")
 
 
+def test_what_a_schema_requires_may_be_an_argument(cli, password_file):
+    cli.run("user", "add", "erin", "operator", "--password-file", password_file)
+    assert cli.json("user", "show", "erin")["spec"]["role"] == "operator"
+    cli.run("user", "delete", "erin")
+    words = ("user", "add", "erin", "operator", "--password-file", password_file)
+    assert "--role" in cli.err(*words, "--role", "viewer", code=USAGE)
+    assert "too many" in cli.err(*words, "more", code=USAGE)
+
+
 def test_new_users_password_is_asked_for(cli, server):
     shown, code = on_terminal(cli, "user", "add", "carol", "--role", "viewer",
                               typed=[("New password: ", "secret of carol"),
