@@ -92,6 +92,24 @@ static void reload_certificate(struct server *s)
     free_key(key);
 }
 
+/* The agents' listener always has a certificate of our authority: they pin its root. */
+static void reload_link_certificate(struct server *s)
+{
+    char *certificate = NULL, *key = NULL;
+    struct error error = {0};
+
+    int rc = pki_server_certificate(s->state->pki, (const char *const *)s->state->names,
+                                    &certificate, &key, &error);
+    if (rc == 0) {
+        rc = agents_certificate(s->agents, certificate, key, &error);
+    }
+    if (rc < 0) {
+        log_error("the agents' certificate stays as it was", "error", error.detail, NULL);
+    }
+    free(certificate);
+    free_key(key);
+}
+
 static void on_own_certificate(uv_fs_poll_t *poll, int status, const uv_stat_t *before,
                                const uv_stat_t *now)
 {
@@ -104,6 +122,7 @@ static void on_certificate_timer(uv_timer_t *timer)
 {
     struct server *s = timer->data;
 
+    reload_link_certificate(s);
     if (!s->config->api_certificate) {
         reload_certificate(s);
     }
