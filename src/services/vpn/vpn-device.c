@@ -437,7 +437,13 @@ static int ensure_link(struct vpn *v, struct error *error)
         int rc = netlink_link_delete(v->nl, link->index);
         return rc < 0 ? failed(rc, error, "remove a dead device") : -EAGAIN;
     }
-    return v->device.reachable ? 0 : -EAGAIN;
+    if (v->device.reachable) {
+        return 0;
+    }
+    /* A child that has just made its device doesn't listen yet; a missing program stays away. */
+    int rc = vpn_peers_dump(v, error);
+    v->device.reachable = rc == 0;
+    return rc < 0 && rc != -ENOENT ? -EAGAIN : rc;
 }
 
 /* wireguard-go only logs that it can't have its port, so we look first. */

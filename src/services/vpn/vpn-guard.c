@@ -147,12 +147,11 @@ static int list_table(json_t **ret_listed, struct error *error)
     json_t *listing;
 
     int rc = spawn_run(&spawn);
-    if (rc == 1 && err.data && strstr(err.data, "No such file or directory")) {
+    /* Without the program there is no table of ours either; making one will say what is missing.
+     */
+    if (rc == -ENOENT || (rc == 1 && err.data && strstr(err.data, "No such file or directory"))) {
         *ret_listed = NULL;
         return 0;
-    }
-    if (rc == -ENOENT) {
-        return vpn_run(argv, NULL, NULL, error); /* for its words */
     }
     if (rc != 0) {
         return error_set(error, 500, NULL, "cannot list the nftables table %s: %s", VPN_TABLE,
