@@ -118,6 +118,27 @@ static void revisions_guard_writes(void **state)
         "10.77.0.1");
 }
 
+static void only_admins_choose_hubs(void **state)
+{
+    struct fixture *f = *state;
+    struct actor clerk = {.name = "op", .source = "-", .role = ROLE_OPERATOR};
+    json_t *hub = json_pack("{s:b}", "hub", 1), *cloud = json_pack("{s:s}", "cloud", "x");
+    struct write patch = {.verb = WRITE_PATCH, .kind = "nodes", .id = "A", .spec = hub};
+    struct outcome refused = {0}, taken = {0};
+
+    create_node(f, "A", "{\"services\":[]}");
+    deployment_write(f->d, &clerk, &patch, fixture_done, &refused);
+    fixture_run(f, &refused.finished);
+    assert_int_equal(refused.error.status, 403);
+    assert_string_equal(refused.error.pointer, "/spec/hub");
+    patch.spec = cloud;
+    deployment_write(f->d, &clerk, &patch, fixture_done, &taken);
+    fixture_run(f, &taken.finished);
+    assert_int_equal(taken.rc, 0);
+    json_decref(hub);
+    json_decref(cloud);
+}
+
 static void settings_exist_and_are_guarded(void **state)
 {
     struct fixture *f = *state;
@@ -261,6 +282,7 @@ int main(void)
         TEST(leaving_a_service_takes_its_resources),
         TEST(bad_writes_change_nothing),
         TEST(revisions_guard_writes),
+        TEST(only_admins_choose_hubs),
         TEST(settings_exist_and_are_guarded),
         TEST(facts_are_checked_and_claimed),
         TEST(waiting_ends_with_the_last_ack),

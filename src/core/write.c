@@ -124,6 +124,17 @@ static int make_id(struct writing *w, const struct kind *kind, struct change *ch
     return error_set(error, 400, "/id", "\"id\" is required");
 }
 
+/* A hub sees what it relays in clear: who is one is an admin's choice. */
+static int check_hub(const struct writing *w, const struct kind *kind, const json_t *before,
+                     const json_t *after, struct error *error)
+{
+    if (strcmp(kind->name, "nodes") != 0 || w->actor_role >= ROLE_ADMIN ||
+        json_get_bool(before, "hub", 0) == json_get_bool(after, "hub", 0)) {
+        return 0;
+    }
+    return error_set(error, 403, "/spec/hub", "only an admin may choose hubs");
+}
+
 /* The spec that the object is to have: a new reference. */
 static int new_spec(struct writing *w, const struct kind *kind, const json_t *before,
                     json_t **ret_spec, struct error *error)
@@ -149,7 +160,8 @@ static int new_spec(struct writing *w, const struct kind *kind, const json_t *be
         }
         filled = addressed;
     }
-    rc = write_check(w->d, kind, w->id, filled, error);
+    rc = check_hub(w, kind, json_object_get(before, "spec"), filled, error);
+    rc = rc < 0 ? rc : write_check(w->d, kind, w->id, filled, error);
     if (rc < 0) {
         json_decref(filled);
         return rc;
