@@ -315,6 +315,35 @@ static int law_killed(const void *arg)
     return disturbed(arg, "killed", reach_killed);
 }
 
+/* Leaving with the n-th operation failing: at the latest the second try is clean. */
+static int law_leaving(const void *arg)
+{
+    const struct laws_case *laws = arg;
+    struct looks looks = learn(laws);
+    struct error error = {0};
+    unsigned n = 0;
+
+    for (int reached = 1; reached && n < STEPS_MAX;) {
+        struct world *world = world_start(laws);
+        reach(world, laws->a);
+        fault_arm(++n);
+        int rc = reconcile_leave(world->reconcile, &error);
+        reached = fault_count() >= n;
+        fault_arm(0);
+        world_stop(world);
+        if (rc < 0) {
+            world = world_start(laws);
+            demand(reconcile_leave(world->reconcile, &error) == 0,
+                   "leaving again after operation %u failed: %s", n, error.detail);
+            world_stop(world);
+        }
+        demand_same(looks.none, "after leaving with a failure", 1);
+    }
+    demand(n < STEPS_MAX, "leaving never ends");
+    forget(&looks);
+    return 0;
+}
+
 /* --- as cmocka tests --------------------------------------------------------------------------
  */
 
@@ -325,6 +354,7 @@ static const struct {
     {"a second reconcile does nothing", law_settled}, {"the way doesn't matter", law_changes},
     {"strangers are left alone", law_strangers},      {"nothing is left behind", law_gone},
     {"failing anywhere it converges", law_failing},   {"killed anywhere it converges", law_killed},
+    {"leaving can be tried again", law_leaving},
 };
 
 struct law_run {

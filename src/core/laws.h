@@ -5,7 +5,8 @@
  *   3 failing      With any one operation failing, it converges all the same.
  *   4 changes      From A to B and back: as if it had always been so.
  *   5 strangers    What isn't ours on the host is left alone.
- *   6 gone         Deletion of everything leaves nothing behind.
+ *   6 gone         Deletion of everything leaves nothing behind, and neither does leaving.
+ *   7 leaving      With any one operation failing it can be tried again, and then is complete.
  *
  * "Converges" means: reconcile passes come to one that does nothing, and then the host looks as it
  * does after an undisturbed run. How it looks is what `ip -j` (links, addresses, routes, rules),
