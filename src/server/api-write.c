@@ -299,8 +299,7 @@ static int prepare_user(struct change_call *c, struct error *error)
     return 0;
 }
 
-/* --- tokens and nodes
- * --------------------------------------------------------------------------------- */
+/* --- tokens --- */
 
 static void prepare_token(struct change_call *c)
 {
@@ -314,19 +313,6 @@ static void prepare_token(struct change_call *c)
     c->sealed = json_pack("{s:s, s:i}", "secretHash", hash_text_hex(c->secret, hex), "used", 0);
 }
 
-/* A hub sees others' traffic in clear, so it is an admin's choice. */
-static int check_hub(const struct change_call *c, struct error *error)
-{
-    const struct tree *tree = deployment_tree(c->call->api->deployment);
-    const json_t *before = c->id ? tree_spec(tree, "nodes", c->id) : NULL;
-
-    if (json_get_bool(c->spec, "hub", 0) && !json_get_bool(before, "hub", 0) &&
-        c->call->who.role < ROLE_ADMIN) {
-        return error_set(error, 403, "/spec/hub", "\"hub\" can be switched on by an admin only");
-    }
-    return 0;
-}
-
 static void prepare_and_write(struct change_call *c)
 {
     struct error error;
@@ -336,8 +322,6 @@ static void prepare_and_write(struct change_call *c)
         rc = prepare_user(c, &error);
     } else if (strcmp(kind_name(c), "tokens") == 0 && c->verb == WRITE_CREATE) {
         prepare_token(c);
-    } else if (strcmp(kind_name(c), "nodes") == 0) {
-        rc = check_hub(c, &error);
     }
     if (rc < 0) {
         change_fail(c, &error);
