@@ -1,7 +1,8 @@
 /* vpn-driver.h - the parts of the agent's vpn driver, and what they share.
  *
  *     vpn-wireguard.c  the backend: brings the parts together
- *     vpn-device.c     key, device, child, address, routes, sysctl, MTU
+ *     vpn-key.c        the private key; running programs
+ *     vpn-device.c     device, child, address, routes, sysctl, MTU
  *     vpn-guard.c      the nftables table
  *     vpn-peers.c      peers: resources and dump in, `wg set` out
  *     vpn-path.c       decides about each peer's way (pure)
@@ -101,6 +102,8 @@ int vpn_write(const char *path, const char *text, mode_t mode);
 /* --- device -----------------------------------------------------------------------------------
  */
 
+/* The caller frees it. */
+char *vpn_key_path(const struct vpn *v);
 /* Loads or makes the private key. */
 int vpn_device_key(struct vpn *v, struct error *error);
 /* Fills v->device and v->dump. */
