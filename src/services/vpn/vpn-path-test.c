@@ -291,6 +291,23 @@ static void a_pause_of_ours_is_not_their_silence(void **state)
     assert_true(w.peer.seen.own && w.hub.seen.range);
 }
 
+/* A renewed session starts with the same few bytes each time: they count as heard. */
+static void the_same_bytes_of_a_new_session_are_heard(void **state)
+{
+    struct world w;
+
+    world_init(&w);
+    pass(&w, 20, &w.hub, NULL);
+    pass(&w, 20, NULL, NULL);
+    assert_false(path_alive(&w.hub, w.now));
+    for (unsigned i = 0; i < 10; i++) {
+        w.hub.seen.rx_bytes = 92;
+        w.hub.seen.handshake_sec = w.now.wall_sec;
+        step(&w);
+    }
+    assert_true(path_alive(&w.hub, w.now));
+}
+
 static void both_ends_try_in_the_same_window(void **state)
 {
     struct world a, b;
@@ -329,6 +346,7 @@ int main(void)
         cmocka_unit_test(a_restart_changes_nothing),
         cmocka_unit_test(a_rebuilt_device_gets_the_last_good_endpoints),
         cmocka_unit_test(a_pause_of_ours_is_not_their_silence),
+        cmocka_unit_test(the_same_bytes_of_a_new_session_are_heard),
         cmocka_unit_test(both_ends_try_in_the_same_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,6 +51,10 @@ void path_peer_changed(struct path_peer *p, struct path_now now)
 
 void path_done(struct path_peer *p)
 {
+    if (p->want.renew) {
+        /* Its counters begin again, and the first bytes may be as many as before. */
+        p->rx_last = 0;
+    }
     p->want.renew = 0;
     p->want.endpoint = (struct ip4_endpoint){0};
 }
