@@ -70,6 +70,23 @@ static void leaving_a_service_takes_its_resources(void **state)
     assert_lawful(f);
 }
 
+static void dry_runs_tell_what_a_new_node_gets(void **state)
+{
+    struct fixture *f = *state;
+    struct write create = {.verb = WRITE_CREATE, .kind = "nodes", .id = "B", .dry_run = 1};
+
+    create_node(f, "A", "{\"services\":[\"toy\"]}");
+    report(f, "A", "{\"toy.colour\":\"red\"}");
+    struct outcome o = do_write(f, create, "{\"services\":[\"toy\"]}");
+    _cleanup_free_ char *deltas = json_canonical(o.deltas);
+    assert_string_equal(deltas, "[{\"action\":\"put\",\"body\":{\"address\":\"10.77.0.2\"},"
+                                "\"key\":\"toy/self/B\",\"node\":\"B\"},"
+                                "{\"action\":\"put\",\"body\":{\"colour\":\"red\"},"
+                                "\"key\":\"toy/peer/A\",\"node\":\"B\"}]");
+    json_decref(o.deltas);
+    assert_lawful(f);
+}
+
 static void bad_writes_change_nothing(void **state)
 {
     static const struct {
@@ -280,6 +297,7 @@ int main(void)
         TEST(objects_become_resources),
         TEST(a_change_plans_only_what_it_concerns),
         TEST(leaving_a_service_takes_its_resources),
+        TEST(dry_runs_tell_what_a_new_node_gets),
         TEST(bad_writes_change_nothing),
         TEST(revisions_guard_writes),
         TEST(only_admins_choose_hubs),

@@ -7,6 +7,8 @@
 
 struct preview {
     struct deployment *d;
+    const char *node; /* the node that is being changed, or NULL */
+    char **channels;  /* those it would be on */
     json_t *deltas;
 };
 
@@ -21,18 +23,6 @@ static void add_delta(struct preview *p, const char *node, const char *key, cons
     json_array_append_new(p->deltas, delta);
 }
 
-static void on_difference(void *arg, const char *name, const char *key, const json_t *body)
-{
-    struct preview *p = arg;
-    const struct channel *channel = channels_get(&p->d->channels, name);
-
-    if (channel) {
-        omap_foreach (e, &channel->members) {
-            add_delta(p, e->key, key, body);
-        }
-    }
-}
-
 static int has_name(char **names, const char *name)
 {
     for (; names && *names; names++) {
@@ -43,30 +33,45 @@ static int has_name(char **names, const char *name)
     return 0;
 }
 
-/* A node that changes its services gets or loses whole channels. */
-static void preview_channels(struct preview *p, const char *node, const json_t *before,
-                             const json_t *after)
+static void on_difference(void *arg, const char *name, const char *key, const json_t *body)
 {
-    char **old = fleet_channel_names(node, before), **new = fleet_channel_names(node, after);
+    struct preview *p = arg;
+    const struct channel *channel = channels_get(&p->d->channels, name);
+    int joins = p->node && has_name(p->channels, name) &&
+                !(channel && omap_get(&channel->members, p->node));
+
+    if (channel) {
+        omap_foreach (e, &channel->members) {
+            add_delta(p, e->key, key, body);
+        }
+    }
+    if (joins && body) {
+        add_delta(p, p->node, key, body);
+    }
+}
+
+/* A node that changes its services gets or loses whole channels. */
+static void preview_channels(struct preview *p, const json_t *before)
+{
+    char **old = fleet_channel_names(p->node, before);
 
     for (char **name = old; *name; name++) {
         const struct channel *channel = channels_get(&p->d->channels, *name);
-        if (channel && !has_name(new, *name)) {
+        if (channel && !has_name(p->channels, *name)) {
             omap_foreach (e, &channel->resources) {
-                add_delta(p, node, e->key, NULL);
+                add_delta(p, p->node, e->key, NULL);
             }
         }
     }
-    for (char **name = new; *name; name++) {
+    for (char **name = p->channels; *name; name++) {
         const struct channel *channel = channels_get(&p->d->channels, *name);
         if (channel && !has_name(old, *name)) {
             omap_foreach (e, &channel->resources) {
-                add_delta(p, node, e->key, ((struct resource *)e->value)->body);
+                add_delta(p, p->node, e->key, ((struct resource *)e->value)->body);
             }
         }
     }
     fleet_free_names(old);
-    fleet_free_names(new);
 }
 
 static void touch(void *arg, const char *key)
@@ -82,12 +87,16 @@ json_t *preview_deltas(struct deployment *d, const char *key, json_t *value)
     int64_t revision = entry ? entry->revision : 0;
     json_t *before = json_incref(entry ? entry->value : NULL);
 
+    if (strncmp(key, NODES, sizeof NODES - 1) == 0) {
+        p.node = key + sizeof NODES - 1;
+        p.channels = fleet_channel_names(p.node, json_object_get(value, "spec"));
+    }
     tree_put(&d->tree, key, revision, value, touch, &d->planner);
     planner_preview(&d->planner, on_difference, &p);
     tree_put(&d->tree, key, revision, before, NULL, NULL);
-    if (strncmp(key, NODES, sizeof NODES - 1) == 0) {
-        preview_channels(&p, key + sizeof NODES - 1, json_object_get(before, "spec"),
-                         json_object_get(value, "spec"));
+    if (p.node) {
+        preview_channels(&p, json_object_get(before, "spec"));
+        fleet_free_names(p.channels);
     }
     json_decref(before);
     return p.deltas;

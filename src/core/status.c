@@ -34,19 +34,39 @@ static void look_at_resource(struct in_force *f, const char *channel_name, const
     }
 }
 
+static void look_at_unit(struct in_force *f, const struct unit *unit)
+{
+    if (unit) {
+        omap_foreach (e, &unit->resources) {
+            look_at_resource(f, e->value, e->key);
+        }
+    }
+}
+
+/* Settings aren't planned themselves: those that read them are. */
+static void look_at_readers(struct in_force *f, const char *kind, const char *id)
+{
+    _cleanup_free_ char *key = xasprintf("object/%s/%s", kind, id);
+    const struct omap *names = omap_get(&f->d->planner.readers, key);
+
+    if (names) {
+        omap_foreach (e, names) {
+            look_at_unit(f, omap_get(&f->d->planner.units, e->key));
+        }
+    }
+}
+
 /* On how many of the nodes that it concerns an object is in force. */
 static json_t *in_force(struct deployment *d, const char *kind, const char *id)
 {
     struct in_force f = {.d = d};
     json_t *pending = json_array();
 
+    if (strcmp(kind, "settings") == 0) {
+        look_at_readers(&f, kind, id);
+    }
     for (size_t i = 0; d->services[i]; i++) {
-        const struct unit *unit = planner_unit(&d->planner, d->services[i], kind, id);
-        if (unit) {
-            omap_foreach (e, &unit->resources) {
-                look_at_resource(&f, e->value, e->key);
-            }
-        }
+        look_at_unit(&f, planner_unit(&d->planner, d->services[i], kind, id));
     }
     omap_foreach (e, &f.pending) {
         if (json_array_size(pending) < PENDING_SHOWN_MAX) {

@@ -175,17 +175,22 @@ static const char *reason_word(enum write_verb verb)
     return verb == WRITE_CREATE ? "created" : verb == WRITE_DELETE ? "deleted" : "changed";
 }
 
+static const char *singular(const struct writing *w)
+{
+    return deployment_kind(w->d, w->kind, w->id)->singular;
+}
+
 static int check_present(struct writing *w, const struct tree_entry *entry, struct error *error)
 {
     if (w->verb == WRITE_CREATE) {
-        return entry ? error_set(error, 409, "/id", "%s \"%s\" exists", w->kind, w->id) : 0;
+        return entry ? error_set(error, 409, "/id", "%s \"%s\" exists", singular(w), w->id) : 0;
     }
     if (!entry) {
-        return error_set(error, 404, NULL, "there is no %s \"%s\"", w->kind, w->id);
+        return error_set(error, 404, NULL, "there is no %s \"%s\"", singular(w), w->id);
     }
     if (w->if_match != 0 && w->if_match != entry->revision) {
         return error_set(error, 412, NULL, "%s \"%s\" is at revision %" PRId64 ", not %" PRId64,
-                         w->kind, w->id, entry->revision, w->if_match);
+                         singular(w), w->id, entry->revision, w->if_match);
     }
     return 0;
 }
