@@ -87,6 +87,8 @@ static void on_applied(void *arg, int64_t revision, const json_t *errors)
                   json_get_string(error, "message", "-"), NULL);
     }
     connection_applied(agent->connection, revision, errors);
+    /* Something just changed: don't let those who wait for it wait for the next round. */
+    uv_timer_start(&agent->timer, on_status_timer, 0, STATUS_MSEC);
 }
 
 static void on_removed(void *arg, const char *detail)

@@ -118,7 +118,7 @@ static int check_routes(const struct joining *j, struct error *error)
             ip4_overlaps(range, route)) {
             return error_set(error, 409, "/routes",
                              "the overlay %s overlaps the host's route %s; choose another overlay "
-                             "range (cnsmo settings set overlay range=...) or remove the route",
+                             "range (cnsmo settings set overlay --range ...) or remove the route",
                              range_text, json_string_value(item));
         }
     }
