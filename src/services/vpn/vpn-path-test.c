@@ -23,7 +23,7 @@ static const struct ip4_endpoint HUB = {0xc0000201, 51820}, PEER = {0xc0000202, 
 
 static void world_init(struct world *w)
 {
-    *w = (struct world){.now = {1000000000, 1000000}, .len = 2};
+    *w = (struct world){.path = {.announced = 1}, .now = {1000000000, 1000000}, .len = 2};
     w->hub.config = (struct path_config){
         .hub = 1, .public = 1, .pair = 1, .endpoints = {HUB}, .endpoints_len = 1};
     w->peer.config =
@@ -93,6 +93,41 @@ static void new_peer_goes_through_the_hub(void **state)
     assert_int_equal(w.peer.seen.endpoint.address, PEER.address);
     assert_int_equal(w.peer.want.keepalive_sec, 5);
     assert_true(w.peer.unsettled);
+}
+
+static void newcomers_wait_until_they_are_announced(void **state)
+{
+    struct world w;
+
+    world_init(&w);
+    w.path.announced = 0;
+    pass(&w, 3, NULL, NULL);
+    assert_int_equal(w.hub.seen.endpoint.port, 0);
+    assert_int_equal(w.hub.want.keepalive_sec, 0);
+    assert_true(w.hub.seen.own);
+    w.path.announced = 1;
+    path_step(&w.path, w.peers, w.len, w.now);
+    assert_int_equal(w.hub.want.endpoint.port, 0);
+    assert_int_equal(w.path.due_usec, w.now.usec + 100000);
+    w.now.usec = w.path.due_usec;
+    path_step(&w.path, w.peers, w.len, w.now);
+    assert_int_equal(w.hub.want.endpoint.address, HUB.address);
+    assert_int_equal(w.hub.want.keepalive_sec, 5);
+    assert_int_equal(w.path.due_usec, 0);
+}
+
+static void who_was_there_first_begins(void **state)
+{
+    struct world w;
+
+    world_init(&w);
+    w.len = 1;
+    w.path.public = 1;
+    pass(&w, 2, &w.hub, NULL);
+    w.len = 2; /* the peer comes */
+    w.peer.config.second = 1;
+    path_step(&w.path, w.peers, w.len, w.now);
+    assert_int_equal(w.peer.want.endpoint.address, PEER.address);
 }
 
 static void endpoints_are_tried_in_turn(void **state)
@@ -297,10 +332,7 @@ static void the_same_bytes_of_a_new_session_are_heard(void **state)
     struct world w;
 
     world_init(&w);
-    pass(&w, 20, &w.hub, NULL);
-    pass(&w, 20, NULL, NULL);
-    assert_false(path_alive(&w.hub, w.now));
-    for (unsigned i = 0; i < 10; i++) {
+    for (unsigned i = 0; i < 30; i++) {
         w.hub.seen.rx_bytes = 92;
         w.hub.seen.handshake_sec = w.now.wall_sec;
         step(&w);
@@ -334,6 +366,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(new_peer_goes_through_the_hub),
+        cmocka_unit_test(newcomers_wait_until_they_are_announced),
+        cmocka_unit_test(who_was_there_first_begins),
         cmocka_unit_test(endpoints_are_tried_in_turn),
         cmocka_unit_test(handshake_makes_it_direct_and_silence_undoes_it),
         cmocka_unit_test(bytes_without_a_session_are_not_enough),
