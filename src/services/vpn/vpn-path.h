@@ -25,6 +25,12 @@
  * 15 s, so that all nodes agree. An earlier one that comes (back) is taken when it has been heard
  * for 30 s, at the next full ten seconds.
  *
+ * The very first handshake of a pair is begun by the end that was there first: the newcomer knows
+ * its peers before they know it, so what it sent at once would be lost, and WireGuard sends again
+ * only after 5 s. A newcomer starts to count when it is announced (its own peer resource comes
+ * back to it, and so goes to the others): if it has no public endpoint nobody can begin but
+ * itself, and it soon does; else it leaves the others a moment.
+ *
  * How to use: fill `path`, and per peer `config` and (before each step) `seen`; call path_step();
  * make the device match each peer's `want`; tell that it was done with path_done(). The caller
  * owns all memory; pointers in `peers` are in the order of ids. */
@@ -77,6 +83,7 @@ struct path_peer {
 
     enum path_state state;
     int unsettled; /* something is about to change: look again in a second */
+    int waiting;   /* its first try isn't due yet: WireGuard must have no reason to begin */
 
     /* Our memory; zero for a new peer. Times are monotonic. */
     int known;                      /* the members below are filled */
@@ -102,6 +109,11 @@ struct path_now {
 
 struct path {
     int hub, public; /* about ourselves */
+    int announced;   /* the others were told of us */
+
+    /* The caller reads it: when the next first try is due, monotonic; 0: none waits. */
+    int64_t due_usec;
+    int64_t announced_usec; /* our memory */
 
     struct path_peer *active; /* the active hub; NULL: none. The caller clears it when it frees
                                * that peer */

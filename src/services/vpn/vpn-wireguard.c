@@ -83,6 +83,10 @@ static void schedule_tick(struct vpn *v)
     }
     int64_t period = unsettled ? TICK_FAST_MSEC : TICK_SLOW_MSEC;
     int64_t rest = period - (clock_now_usec() / 1000) % period;
+    if (v->path.due_usec) {
+        int64_t due = (v->path.due_usec - clock_monotonic_usec()) / 1000;
+        rest = due < rest ? (due > 0 ? due : 0) : rest;
+    }
     uv_update_time(v->env->loop);
     uv_timer_start(v->tick, on_tick, (uint64_t)rest + 1, 0);
     v->ticking = 1;
@@ -320,6 +324,7 @@ static enum backend_match compare_peer(struct vpn *v, const char *id, const json
     const char *key = json_get_string(spec, "publicKey", "");
 
     if (strcmp(id, v->env->node) == 0) {
+        v->path.announced = 1;
         return MATCH_SAME;
     }
     if (strcmp(key, state->key) != 0) {
@@ -407,7 +412,11 @@ static int apply_peer(struct vpn *v, const struct backend_item *item, struct err
 {
     const char *id = peer_of(item->key);
 
-    return strcmp(id, v->env->node) == 0 ? 0 : vpn_peer_take(v, id, item->spec, error);
+    if (strcmp(id, v->env->node) == 0) {
+        v->path.announced = 1; /* what we get of ourselves the others get too */
+        return 0;
+    }
+    return vpn_peer_take(v, id, item->spec, error);
 }
 
 static int is_wanted_key(const struct vpn *v, const char *key)
@@ -470,6 +479,7 @@ static void apply_peers(struct vpn *v, struct backend_item *items, size_t len)
         if (id && !items[i].spec) {
             vpn_report_gone(v, id);
             vpn_peer_drop(v, id);
+            v->path.announced &= strcmp(id, v->env->node) != 0;
         }
     }
     for (size_t i = 0; i < len; i++) {
