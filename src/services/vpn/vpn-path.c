@@ -9,7 +9,8 @@ enum {
     TRY_SEC = 60,
     SLOT_SEC = 5, /* one endpoint; WireGuard repeats a handshake after as long */
     SECOND_SEC = 2,
-    PATIENCE_MSEC = 500,
+    PATIENCE_MSEC = 500, /* the other end will begin */
+    NEWCOMER_MSEC = 100, /* the others have been told, nearly at the same moment */
     WINDOW_SEC = 20,
     WINDOW_EVERY_SEC = 300,
     GAP_SEC = 12,        /* we slept: silence of that time says nothing */
@@ -200,14 +201,41 @@ static struct ip4_endpoint next_endpoint(struct path_peer *p)
     return i < c->endpoints_len ? c->endpoints[i] : p->good;
 }
 
+/* When the first handshake with a peer may be begun. */
+static int64_t first_try_usec(const struct path *path, const struct path_peer *p)
+{
+    if (!path->announced) {
+        return INT64_MAX;
+    }
+    if (p->known_usec > path->announced_usec) {
+        return p->known_usec; /* it is the newcomer, and knows us already */
+    }
+    if (p->known_usec < path->announced_usec) {
+        int64_t wait_msec = path->public ? PATIENCE_MSEC : NEWCOMER_MSEC;
+        return path->announced_usec + wait_msec * 1000;
+    }
+    /* Both are old, and we were started again. */
+    return p->known_usec + (p->config.second ? (int64_t)PATIENCE_MSEC * 1000 : 0);
+}
+
+/* True while the peer's first try isn't due; notes when the next such try is. */
+static int must_wait(struct path *path, const struct path_peer *p, struct path_now now)
+{
+    int64_t due_usec = first_try_usec(path, p);
+
+    if (p->seen.handshake_sec || p->heard || p->tries > 0 || now.usec >= due_usec) {
+        return 0;
+    }
+    if (due_usec != INT64_MAX && (!path->due_usec || due_usec < path->due_usec)) {
+        path->due_usec = due_usec;
+    }
+    return 1;
+}
+
 static void try_endpoint(struct path_peer *p, struct path_now now)
 {
     int64_t slot = (now.wall_sec - (p->config.second ? SECOND_SEC : 0)) / SLOT_SEC;
     int first = p->tries == 0;
-
-    if (first && p->config.second && now.usec - p->known_usec < (int64_t)PATIENCE_MSEC * 1000) {
-        return; /* the other end got to know of us just now, and begins */
-    }
 
     /* A slot that has just begun when it ends isn't a try. */
     if (slot == p->tried_slot ||
@@ -233,7 +261,7 @@ static void fall_back(struct path_peer *p, struct path_now now)
     p->want.renew = 1;
 }
 
-static void decide(const struct path *path, struct path_peer *p, struct path_now now)
+static void decide(struct path *path, struct path_peer *p, struct path_now now)
 {
     int fixed = path->hub || p->config.hub || !path->active;
     int hub_alive = path->active && path_alive(path->active, now);
@@ -262,15 +290,16 @@ static void decide(const struct path *path, struct path_peer *p, struct path_now
     int needed = p->state == PATH_HUB || silent || !p->heard;
     int eager = now.usec < p->try_until_usec || in_window(p, now);
     int trying = needed && now.usec >= p->quiet_until_usec && (eager || p->config.hub);
-    if (trying) {
+    p->waiting = must_wait(path, p, now);
+    if (trying && !p->waiting) {
         try_endpoint(p, now);
     } else if (p->state == PATH_DIRECT && !p->seen.present) {
         p->want.endpoint = p->good; /* the device was rebuilt */
     }
     p->want.own = p->state == PATH_DIRECT;
     p->want.range = p == path->active && !path->hub;
-    p->want.keepalive_sec =
-        trying || (p->state == PATH_DIRECT && !silent) ? PATH_KEEPALIVE_SEC : 0;
+    int keep = trying || (p->state == PATH_DIRECT && !silent);
+    p->want.keepalive_sec = keep && !p->waiting ? PATH_KEEPALIVE_SEC : 0;
     p->unsettled =
         (trying && eager) || (!silent && now.usec - p->heard_usec > (int64_t)DOUBT_SEC * USEC);
 }
@@ -280,6 +309,12 @@ void path_step(struct path *path, struct path_peer *const *peers, size_t len, st
     if (!path->start_usec) {
         path->start_usec = now.usec;
     }
+    if (!path->announced) {
+        path->announced_usec = 0;
+    } else if (!path->announced_usec) {
+        path->announced_usec = now.usec;
+    }
+    path->due_usec = 0;
     skip_gap(path, peers, len, now);
     for (size_t i = 0; i < len; i++) {
         if (!peers[i]->known) {
