@@ -17,8 +17,7 @@
 #include "lib/spawn.h"
 #include "pki/pki.h"
 
-/* --- identity ---------------------------------------------------------------------------------
- */
+/* --- identity --- */
 
 struct fixture {
     char folder[64];
@@ -182,8 +181,7 @@ static void servers_are_host_and_port(void **state)
     free(host);
 }
 
-/* --- the rest ---------------------------------------------------------------------------------
- */
+/* --- the rest --- */
 
 static void routes_of_others_are_found(void **state)
 {

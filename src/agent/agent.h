@@ -57,8 +57,7 @@ int agent_make_folders(const struct agent_paths *paths, struct error *error);
 /* "cnsmo-agent: <sentence>" on standard error. */
 void agent_complain(const struct error *error);
 
-/* --- process.c: the running agent -------------------------------------------------------------
- */
+/* --- process.c: the running agent --- */
 
 /* Locks <run_dir>/agent.pid for as long as the descriptor is open, and writes our pid there.
  * -EEXIST if another process has it; *ret_pid (may be NULL) is then whose. */
@@ -80,8 +79,7 @@ int process_wait_up(const struct agent_paths *paths, struct error *error);
 /* <run_dir>/status.json, a new reference, or NULL. */
 json_t *process_status(const struct agent_paths *paths);
 
-/* --- cleanup.c --------------------------------------------------------------------------------
- */
+/* --- cleanup.c --- */
 
 /* Removes everything of ours from the host, by the drivers. */
 int cleanup_host(const struct agent_paths *paths, const char *node, struct error *error);

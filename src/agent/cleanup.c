@@ -35,8 +35,7 @@ int cleanup_host(const struct agent_paths *paths, const char *node, struct error
     return rc;
 }
 
-/* --- files ------------------------------------------------------------------------------------
- */
+/* --- files --- */
 
 static int remove_entry(const char *path, const struct stat *stat, int type, struct FTW *ftw)
 {

@@ -41,8 +41,7 @@ struct fixture {
 
 static const struct backend *const NO_BACKENDS[] = {NULL};
 
-/* --- the server's end --------------------------------------------------------------------------
- */
+/* --- the server's end --- */
 
 static void on_peer_message(struct link *link, void *arg, const char *type, const json_t *message)
 {
@@ -170,8 +169,7 @@ static void sync_set(struct fixture *f, int revision, const char *const *keys)
 
 #define KEYS(...) ((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
 
-/* --- the agent's end ---------------------------------------------------------------------------
- */
+/* --- the agent's end --- */
 
 static void on_removed(void *arg, const char *detail)
 {
@@ -265,8 +263,7 @@ static void wait_removed(struct fixture *f)
     }
 }
 
-/* --- tests -------------------------------------------------------------------------------------
- */
+/* --- tests --- */
 
 static void it_says_who_it_is_and_applies_a_snapshot(void **state)
 {

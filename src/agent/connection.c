@@ -69,8 +69,7 @@ static void send_new(struct connection *c, json_t *message)
     json_decref(message);
 }
 
-/* --- what we tell -----------------------------------------------------------------------------
- */
+/* --- what we tell --- */
 
 static void send_hello(struct connection *c)
 {
@@ -154,8 +153,7 @@ void connection_status(struct connection *c, const json_t *status)
     send_status(c);
 }
 
-/* --- certificates ------------------------------------------------------------------------------
- */
+/* --- certificates --- */
 
 static void check_certificate(struct connection *c)
 {
@@ -190,8 +188,7 @@ static void on_renewed(struct connection *c, const char *certificate)
     }
 }
 
-/* --- what we are told --------------------------------------------------------------------------
- */
+/* --- what we are told --- */
 
 static void warn_of_clock(const char *time)
 {
@@ -330,8 +327,7 @@ static void on_message(struct link *link, void *arg, const char *type, const jso
     }
 }
 
-/* --- connecting --------------------------------------------------------------------------------
- */
+/* --- connecting --- */
 
 uint64_t connection_backoff_msec(unsigned rounds, uint32_t random)
 {
@@ -431,8 +427,7 @@ static void on_retry(uv_timer_t *timer)
     c->link = link_connect(c->loop, &config, &HANDLER, c);
 }
 
-/* --- life --------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 struct connection *connection_new(uv_loop_t *loop, const struct connection_config *config)
 {

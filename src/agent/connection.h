@@ -49,8 +49,7 @@ void connection_status(struct connection *c, const json_t *status);
  * a new reference. */
 json_t *connection_describe(const struct connection *c);
 
-/* --- pure, for tests ---------------------------------------------------------------------------
- */
+/* --- pure, for tests --- */
 
 /* How long to wait after `rounds` times all servers were tried in vain; `random` is any number. */
 uint64_t connection_backoff_msec(unsigned rounds, uint32_t random);

@@ -18,8 +18,7 @@ enum {
     CHAIN_MAX = 8,
 };
 
-/* --- files ------------------------------------------------------------------------------------
- */
+/* --- files --- */
 
 static int read_text(const char *state_dir, const char *name, char **ret_text, struct error *error)
 {
@@ -161,8 +160,7 @@ int identity_key(const char *state_dir, char **ret_key_pem, struct error *error)
     return 0;
 }
 
-/* --- certificates ------------------------------------------------------------------------------
- */
+/* --- certificates --- */
 
 /* The leaf, to be freed with gnutls_x509_crt_deinit(). */
 static int load_leaf(const char *cert_pem, gnutls_x509_crt_t *ret_leaf)
@@ -234,8 +232,7 @@ int identity_days_left(const struct identity *identity)
     return (int)((end - time(NULL)) / 86400);
 }
 
-/* --- servers -----------------------------------------------------------------------------------
- */
+/* --- servers --- */
 
 int identity_server_parse(const char *server, char **ret_host, uint16_t *ret_port)
 {

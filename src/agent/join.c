@@ -20,8 +20,7 @@ enum {
     HOSTNAME_SIZE = 256,
 };
 
-/* --- arguments --------------------------------------------------------------------------------
- */
+/* --- arguments --- */
 
 static int check_id(const char *id, struct error *error)
 {
@@ -72,8 +71,7 @@ static int parse_services(const char *text, json_t **ret_services, struct error 
     return 0;
 }
 
-/* --- the question ------------------------------------------------------------------------------
- */
+/* --- the question --- */
 
 static int make_question(const struct join_options *options, const struct join_token *token,
                          const char *csr, json_t **ret_question, struct error *error)
@@ -126,8 +124,7 @@ static int check_earlier(const struct agent_paths *paths, const struct join_opti
     return rc;
 }
 
-/* --- the answer ---------------------------------------------------------------------------------
- */
+/* --- the answer --- */
 
 static int save_root(const struct agent_paths *paths, const char *root, struct error *error)
 {

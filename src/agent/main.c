@@ -29,8 +29,7 @@ struct arguments {
     int rest_len;
 };
 
-/* --- options that all commands know ------------------------------------------------------------
- */
+/* --- options that all commands know --- */
 
 static const struct argp_option GLOBAL_OPTIONS[] = {
     {"state-dir", OPTION_STATE_DIR, "DIR", 0, "Identity and replica (" AGENT_STATE_DIR ")", 1},
@@ -76,8 +75,7 @@ static void share_input(struct argp_state *state)
 
 static const struct argp_child CHILDREN[] = {{&GLOBAL, 0, "Options of every command:", 10}, {0}};
 
-/* --- join ---------------------------------------------------------------------------------------
- */
+/* --- join --- */
 
 static const struct argp_option JOIN_OPTIONS[] = {
     {"id", OPTION_ID, "ID", 0, "The node's id, such as Agent.1 (the host's name)", 0},
@@ -129,8 +127,7 @@ static int command_join(const struct arguments *arguments)
     return agent_join(&arguments->paths, &arguments->join);
 }
 
-/* --- run, leave, status, version
- * ----------------------------------------------------------------- */
+/* --- run, leave, status, version --- */
 
 static error_t parse_plain(int key, char *value, struct argp_state *state)
 {
@@ -217,8 +214,7 @@ static const struct command {
     {"version", {NULL, parse_plain, NULL, "Prints the version.", CHILDREN}, command_version},
 };
 
-/* --- the program
- * --------------------------------------------------------------------------------- */
+/* --- the program --- */
 
 static error_t parse_main(int key, char *value, struct argp_state *state)
 {

@@ -43,8 +43,7 @@ int agent_make_folders(const struct agent_paths *paths, struct error *error)
     return 0;
 }
 
-/* --- the lock ---------------------------------------------------------------------------------
- */
+/* --- the lock --- */
 
 static char *pid_path(const struct agent_paths *paths)
 {
@@ -98,8 +97,7 @@ pid_t process_running(const struct agent_paths *paths)
     return read_pid(fd);
 }
 
-/* --- systemd ----------------------------------------------------------------------------------
- */
+/* --- systemd --- */
 
 static int systemctl(const char *verb, const char *option)
 {
@@ -171,8 +169,7 @@ int process_stop(const struct agent_paths *paths, struct error *error)
     return wait_gone(paths, error);
 }
 
-/* --- its state --------------------------------------------------------------------------------
- */
+/* --- its state --- */
 
 json_t *process_status(const struct agent_paths *paths)
 {

@@ -32,8 +32,7 @@ struct agent {
     int hangs;       /* a look-up of a server's name can't be stopped */
 };
 
-/* --- status -----------------------------------------------------------------------------------
- */
+/* --- status --- */
 
 static void write_status(struct agent *agent, json_t *services)
 {
@@ -72,8 +71,7 @@ static void on_status_timer(uv_timer_t *timer)
     json_decref(services);
 }
 
-/* --- what happens ------------------------------------------------------------------------------
- */
+/* --- what happens --- */
 
 static void on_applied(void *arg, int64_t revision, const json_t *errors)
 {
@@ -106,8 +104,7 @@ static void on_signal(uv_signal_t *handle, int number)
     uv_stop(handle->loop);
 }
 
-/* --- life --------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 static int start_reconcile(struct agent *agent, struct error *error)
 {

@@ -79,7 +79,7 @@ static json_t *sorted(const json_t *items)
     return result;
 }
 
-/* --- export --------------------------------------------------------------------------------- */
+/* --- export --- */
 
 static enum exit_code export_kind(struct cli *cli, const char *kind, json_t *objects)
 {
@@ -119,7 +119,7 @@ int run_export(struct cli *cli)
     return code;
 }
 
-/* --- apply: the document -------------------------------------------------------------------- */
+/* --- apply: the document --- */
 
 /* Nothing is passed over silently: a member that isn't known may be a known one mistyped. What the
  * API shows beside the spec may stay in. */
@@ -231,7 +231,7 @@ static enum exit_code read_document(const struct cli *cli, json_t **ret_document
     return CLI_OK;
 }
 
-/* --- apply: object by object ---------------------------------------------------------------- */
+/* --- apply: object by object --- */
 
 struct apply {
     const struct write_options *options;

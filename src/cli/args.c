@@ -15,7 +15,7 @@ struct parser {
     int words_ended; /* an argument of the command has come */
 };
 
-/* --- words ---------------------------------------------------------------------------------- */
+/* --- words --- */
 
 static void try_word(void *arg, const char *word)
 {
@@ -95,7 +95,7 @@ static int take_word(struct parser *p, const char *word, struct error *error)
     return 0;
 }
 
-/* --- options -------------------------------------------------------------------------------- */
+/* --- options --- */
 
 static const struct option *option_at(const struct args *args, size_t i)
 {
@@ -192,7 +192,7 @@ static int take(struct parser *p, int *options_ended, struct error *error)
     return take_long(p, text + 2, error);
 }
 
-/* --- all of it ------------------------------------------------------------------------------ */
+/* --- all of it --- */
 
 static int check_count(const struct parser *p, struct error *error)
 {

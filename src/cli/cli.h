@@ -30,7 +30,7 @@ struct cli {
     struct client *client; /* NULL until first needed: cli_call() */
 };
 
-/* --- asking (cli.c) ------------------------------------------------------------------------- */
+/* --- asking (cli.c) --- */
 
 /* client_call() that says on standard error what went wrong. */
 enum exit_code cli_call(struct cli *cli, const char *method, const char *path, const json_t *body,
@@ -70,7 +70,7 @@ enum exit_code write_options(const struct cli *cli, struct write_options *option
  */
 enum exit_code cli_waited(const struct response *response);
 
-/* --- printing (print.c) --------------------------------------------------------------------- */
+/* --- printing (print.c) --- */
 
 void print_list(const struct cli *cli, const struct kind *kind, const json_t *items);
 void print_object(const struct cli *cli, const json_t *object);
@@ -83,14 +83,14 @@ char *cell_text(const json_t *value);
 /* Prints text from outside with control characters replaced. */
 void print_text(FILE *stream, const char *text);
 
-/* --- asking a person (prompt.c) ------------------------------------------------------------- */
+/* --- asking a person (prompt.c) --- */
 
 /* A password from --password-file, else typed without echo (twice if `repeat`). CLI_USAGE and a
  * message if there is neither a file nor a terminal. The caller wipes and frees it. */
 enum exit_code ask_password(const struct cli *cli, const char *question, int repeat,
                             char **ret_password);
 
-/* --- help (help.c, completion.c) ------------------------------------------------------------ */
+/* --- help (help.c, completion.c) --- */
 
 void help_overview(const struct commands *commands, FILE *stream);
 /* About a command, or the commands that begin with these words. 0 if there is none. */
@@ -98,13 +98,13 @@ int help_about(const struct commands *commands, const char *words, FILE *stream)
 void completion_bash(const struct commands *commands, FILE *stream);
 void completion_zsh(const struct commands *commands, FILE *stream);
 
-/* --- kinds (kinds.c) ------------------------------------------------------------------------ */
+/* --- kinds (kinds.c) --- */
 
 const struct kind **kinds_new(void); /* NULL-terminated; the caller frees the array */
 /* NULL: none. */
 const struct kind *kind_named(const struct kind *const *kinds, const char *name);
 
-/* --- the commands themselves ---------------------------------------------------------------- */
+/* --- the commands themselves --- */
 
 extern const struct command FIXED_COMMANDS[]; /* ended by .words NULL */
 

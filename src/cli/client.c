@@ -103,7 +103,7 @@ void response_done(struct response *response)
     *response = (struct response){0};
 }
 
-/* --- one request ---------------------------------------------------------------------------- */
+/* --- one request --- */
 
 static size_t take_body(char *data, size_t size, size_t len, void *arg)
 {
@@ -239,7 +239,7 @@ static enum exit_code call_once(struct client *client, const char *method, const
     return code;
 }
 
-/* --- sessions ------------------------------------------------------------------------------- */
+/* --- sessions --- */
 
 enum exit_code client_login(struct client *client, const char *user, const char *password,
                             json_t **ret_session, struct error *error)
@@ -290,7 +290,7 @@ enum exit_code client_call(struct client *client, const char *method, const char
                           : call_once(client, method, path, body, wait_sec, response, error);
 }
 
-/* --- streams -------------------------------------------------------------------------------- */
+/* --- streams --- */
 
 struct stream {
     struct client *client;

@@ -251,7 +251,7 @@ static void control_characters_do_not_reach_the_terminal(void **state)
     free(text);
 }
 
-/* --- SSE ------------------------------------------------------------------------------------ */
+/* --- SSE --- */
 
 static int note(void *arg, const char *event, const char *data)
 {

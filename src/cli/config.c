@@ -18,7 +18,7 @@ enum {
 
 static const char SCHEME[] = "https://";
 
-/* --- URL ------------------------------------------------------------------------------------ */
+/* --- URL --- */
 
 static int host_is_plain(const char *host, size_t size)
 {
@@ -73,7 +73,7 @@ int url_normalise(const char *text, char **ret_url, struct error *error)
     return 0;
 }
 
-/* --- reading -------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 static const char *environment(const char *name)
 {
@@ -210,7 +210,7 @@ void config_done(struct config *config)
     *config = (struct config){0};
 }
 
-/* --- writing -------------------------------------------------------------------------------- */
+/* --- writing --- */
 
 static int write_session(const struct config *config, const json_t *session, const char *ca_pem)
 {

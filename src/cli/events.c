@@ -37,7 +37,7 @@ static enum exit_code prepend(struct cli *cli, const json_t *items, void *arg)
     return CLI_OK;
 }
 
-/* --- following ------------------------------------------------------------------------------ */
+/* --- following --- */
 
 struct follower {
     struct cli *cli;

@@ -9,7 +9,7 @@
 #include "lib/json.h"
 #include "lib/mem.h"
 
-/* --- reading -------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 /* "a=b" as one field of a query under `prefix`. NULL if it has no '='. */
 static char *query_field(const char *prefix, const char *pair, int keep_equals)
@@ -121,7 +121,7 @@ int run_settings(struct cli *cli)
     return code;
 }
 
-/* --- writing -------------------------------------------------------------------------------- */
+/* --- writing --- */
 
 /* The answer to a write: what would change, or the object (and whether it is in force). */
 static enum exit_code print_written(const struct cli *cli, const struct write_options *options,

@@ -34,7 +34,7 @@ struct columns {
     size_t len;
 };
 
-/* --- text ----------------------------------------------------------------------------------- */
+/* --- text --- */
 
 void print_text(FILE *stream, const char *text)
 {
@@ -130,7 +130,7 @@ static const char *color_of(const char *path, const char *text)
     return NULL;
 }
 
-/* --- tables --------------------------------------------------------------------------------- */
+/* --- tables --- */
 
 static void add_column(struct columns *columns, const char *header, size_t size, const char *path)
 {
@@ -268,7 +268,7 @@ void print_deltas(const struct cli *cli, const json_t *deltas)
     }
 }
 
-/* --- one object ----------------------------------------------------------------------------- */
+/* --- one object --- */
 
 /* One row {"k","v"} for each leaf; objects of objects are opened, everything else is one cell. */
 static void flatten(json_t *rows, const char *prefix, const json_t *value)

@@ -74,13 +74,13 @@ struct fact_slot {
     json_t *schema;
 };
 
-/* --- kinds.c */
+/* --- kinds.c --- */
 int kinds_register(struct deployment *d, struct error *error);
 void kinds_done(struct deployment *d);
 /* The slot of a fact's name ("vpn.self", "vpn.endpoint/Agent.2"), or NULL. */
 const struct fact_slot *kinds_fact(const struct deployment *d, const char *name);
 
-/* --- change.c: a transaction being put together */
+/* --- change.c: a transaction being put together --- */
 struct change {
     struct deployment *d;
     struct store_compare compares[STORE_OPS_MAX];
@@ -107,12 +107,12 @@ void change_commit(struct change *change, store_done_fn *done, void *arg);
 /* Words for a store's error. */
 int change_error(int rc, struct error *error);
 
-/* --- write.c */
+/* --- write.c --- */
 int write_check(struct deployment *d, const struct kind *kind, const char *id, const json_t *spec,
                 struct error *error);
 json_t *write_value(const json_t *spec, const json_t *sealed);
 
-/* --- node.c: what is particular to nodes */
+/* --- node.c: what is particular to nodes --- */
 /* Gives the spec an address if it has none; a new reference, or NULL with the reason. */
 json_t *node_with_address(struct deployment *d, const char *id, const json_t *spec,
                           struct error *error);
@@ -122,7 +122,7 @@ void node_forget(struct change *change, const char *id);
  * crash left behind. */
 void node_sweep(struct deployment *d, const char *prefix);
 
-/* --- quarantine.c */
+/* --- quarantine.c --- */
 /* Follows the claims as they are stored. `concerned`: the nodes whose resources that transaction
  * changed; NULL after a start, when every node tells anew what it has. */
 void quarantine_follow(struct deployment *d, const char *key, const json_t *value,
@@ -131,10 +131,10 @@ void quarantine_follow(struct deployment *d, const char *key, const json_t *valu
 void quarantine_acked(struct deployment *d, const char *node, int64_t revision);
 void quarantine_done(struct deployment *d);
 
-/* --- preview.c */
+/* --- preview.c --- */
 json_t *preview_deltas(struct deployment *d, const char *key, json_t *value);
 
-/* --- fleet.c */
+/* --- fleet.c --- */
 struct live *fleet_live(const struct deployment *d, const char *node);
 void fleet_done(struct deployment *d);
 void fleet_forget(struct deployment *d, const char *node);

@@ -37,8 +37,7 @@ void host_do(const char *const *argv)
     }
 }
 
-/* --- namespaces -------------------------------------------------------------------------------
- */
+/* --- namespaces --- */
 
 static void make_mounts(void)
 {
@@ -118,8 +117,7 @@ void host_add_strangers(void)
                         "input priority 0; }; add rule inet stranger c tcp dport 9 counter drop"));
 }
 
-/* --- looking ----------------------------------------------------------------------------------
- */
+/* --- looking --- */
 
 /* What the kernel numbers or counts. */
 static int is_volatile(const char *key)
@@ -221,8 +219,7 @@ json_t *host_look(void)
     return look;
 }
 
-/* --- comparing --------------------------------------------------------------------------------
- */
+/* --- comparing --- */
 
 static int array_has(const json_t *array, const json_t *wanted)
 {

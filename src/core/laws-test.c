@@ -123,8 +123,7 @@ static const struct backend LINKS = {
     .apply = links_apply,
 };
 
-/* --- drivers that break a law ------------------------------------------------------------------
- */
+/* --- drivers that break a law --- */
 
 static enum backend_match never_same(void *self, const char *key, const json_t *spec,
                                      const void *state)

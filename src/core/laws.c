@@ -169,8 +169,7 @@ static void forget(struct looks *looks)
     json_decref(looks->b);
 }
 
-/* --- the laws ---------------------------------------------------------------------------------
- */
+/* --- the laws --- */
 
 static int law_settled(const void *arg)
 {
@@ -241,8 +240,7 @@ static int law_gone(const void *arg)
     return 0;
 }
 
-/* --- disturbed --------------------------------------------------------------------------------
- */
+/* --- disturbed --- */
 
 /* Goes to `resources` with the n-th operation failing; whether it came to that one. */
 static int reach_failing(const struct laws_case *laws, const char *resources, unsigned n)
@@ -344,8 +342,7 @@ static int law_leaving(const void *arg)
     return 0;
 }
 
-/* --- as cmocka tests --------------------------------------------------------------------------
- */
+/* --- as cmocka tests --- */
 
 static const struct {
     const char *name;

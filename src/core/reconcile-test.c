@@ -261,8 +261,7 @@ static const char *error_message(const struct fixture *f, const char *key)
     return "";
 }
 
-/* --- tests ------------------------------------------------------------------------------------
- */
+/* --- tests --- */
 
 static void a_snapshot_then_deltas_reach_the_host(void **state)
 {

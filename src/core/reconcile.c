@@ -60,8 +60,7 @@ static void note(struct outcome *outcome, const char *key, const char *message)
     }
 }
 
-/* --- one driver -------------------------------------------------------------------------------
- */
+/* --- one driver --- */
 
 struct batch {
     struct backend_item *items;
@@ -149,8 +148,7 @@ static void driver_pass(struct reconcile *r, struct driver *driver, int removals
     omap_clear(&states, backend->free_state);
 }
 
-/* --- passes -----------------------------------------------------------------------------------
- */
+/* --- passes --- */
 
 static int save(struct reconcile *r)
 {
@@ -283,8 +281,7 @@ void reconcile_wake(struct reconcile *r)
     schedule(r, r->busy < BUSY_MAX ? WAKE_MSEC : BUSY_MSEC);
 }
 
-/* --- changes from the server ------------------------------------------------------------------
- */
+/* --- changes from the server --- */
 
 void reconcile_begin_snapshot(struct reconcile *r)
 {
@@ -334,8 +331,7 @@ const char *reconcile_digest(const struct reconcile *r, char hex[33])
     return digest_format(r->replica.digest, hex);
 }
 
-/* --- leaving ----------------------------------------------------------------------------------
- */
+/* --- leaving --- */
 
 /* Until the driver finds nothing of its own any more. */
 static int remove_all(struct reconcile *r, struct driver *driver, struct error *error)
@@ -381,8 +377,7 @@ int reconcile_leave(struct reconcile *r, struct error *error)
     return first;
 }
 
-/* --- the reconciler ---------------------------------------------------------------------------
- */
+/* --- the reconciler --- */
 
 json_t *reconcile_status(const struct reconcile *r)
 {

@@ -13,8 +13,7 @@ static void free_json(void *value)
     json_decref(value);
 }
 
-/* --- the file ---------------------------------------------------------------------------------
- */
+/* --- the file --- */
 
 static int fill(struct replica *replica, const json_t *file, struct error *error)
 {
@@ -88,8 +87,7 @@ int replica_save(const struct replica *replica, const char *path)
     return rc;
 }
 
-/* --- changes ----------------------------------------------------------------------------------
- */
+/* --- changes --- */
 
 void replica_change(struct replica *replica, const char *key, json_t *body)
 {

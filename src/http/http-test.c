@@ -25,8 +25,7 @@ struct fixture {
     char *certificate, *key;
 };
 
-/* --- a certificate ----------------------------------------------------------------------------
- */
+/* --- a certificate --- */
 
 static void make_certificate(const char *name, char **ret_certificate, char **ret_key)
 {
@@ -58,8 +57,7 @@ static void make_certificate(const char *name, char **ret_certificate, char **re
     gnutls_x509_privkey_deinit(key);
 }
 
-/* --- the client -------------------------------------------------------------------------------
- */
+/* --- the client --- */
 
 struct call {
     struct fixture *f;
@@ -177,8 +175,7 @@ static struct call ask(struct fixture *f, const char *text)
     return call;
 }
 
-/* --- the server -------------------------------------------------------------------------------
- */
+/* --- the server --- */
 
 static void on_echo(struct http_request *request, void *arg)
 {
@@ -300,8 +297,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* --- the tests --------------------------------------------------------------------------------
- */
+/* --- the tests --- */
 
 static void assert_status(const struct call *call, int status)
 {

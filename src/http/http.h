@@ -57,7 +57,7 @@ int http_server_certificate(struct http_server *server, const char *certificate_
 void http_server_free(struct http_server *server);
 uint16_t http_server_port(const struct http_server *server);
 
-/* --- a request (valid until it is answered) ------------------------------------------------- */
+/* --- a request (valid until it is answered) --- */
 const struct http_route *http_matched(const struct http_request *request);
 const char *http_method(const struct http_request *request);
 const char *http_path(const struct http_request *request);
@@ -74,8 +74,7 @@ const void *http_body(const struct http_request *request, size_t *ret_size);
 /* The body as JSON: 400 with the place if it isn't, 415 if the Content-Type isn't JSON. */
 int http_body_json(struct http_request *request, json_t **ret_json, struct error *error);
 
-/* --- answers ----------------------------------------------------------------------------------
- */
+/* --- answers --- */
 
 /* Adds a header to the answer to come. */
 void http_set_header(struct http_request *request, const char *name, const char *value);

@@ -101,7 +101,7 @@ void http_request_abandon(struct http_request *request)
     }
 }
 
-/* --- framing (RFC 9112 section 6.3) -------------------------------------------------------- */
+/* --- framing (RFC 9112 section 6.3) --- */
 
 struct framing {
     unsigned lengths, encodings, hosts;
@@ -144,7 +144,7 @@ static int check_framing(struct http_request *request, int is_1_1, struct framin
     return 0;
 }
 
-/* --- routing --------------------------------------------------------------------------------- */
+/* --- routing --- */
 
 static int find_route(struct http_request *request, struct error *error)
 {
@@ -280,8 +280,7 @@ enum MHD_Result http_on_access(void *cls, struct MHD_Connection *connection, con
     return MHD_YES;
 }
 
-/* --- reading a request ------------------------------------------------------------------------
- */
+/* --- reading a request --- */
 
 const struct http_route *http_matched(const struct http_request *request)
 {

@@ -40,8 +40,7 @@ struct children {
     struct omap searched; /* names whose mark was looked for: later ones are our own doing */
 };
 
-/* --- children.json ----------------------------------------------------------------------------
- */
+/* --- children.json --- */
 
 /* A new reference to all records; an object in any case. */
 static json_t *load_records(const struct children *c)
@@ -103,8 +102,7 @@ static json_t *load_record(struct children *c, const char *name)
     return record;
 }
 
-/* --- watching ---------------------------------------------------------------------------------
- */
+/* --- watching --- */
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -175,8 +173,7 @@ static struct child *find(struct children *c, const char *name, const json_t *re
     return watch(c, name, (pid_t)json_get_integer(record, "pid", 0), pidfd);
 }
 
-/* --- starting and stopping --------------------------------------------------------------------
- */
+/* --- starting and stopping --- */
 
 static int end_process(int pidfd, unsigned deadline_msec)
 {
@@ -279,8 +276,7 @@ void children_forget(struct children *c, const char *name)
     save_record(c, name, NULL);
 }
 
-/* --- the supervisor ---------------------------------------------------------------------------
- */
+/* --- the supervisor --- */
 
 int children_new(uv_loop_t *loop, const char *run_dir, const char *log_dir,
                  struct children **ret_children, struct error *error)

@@ -17,8 +17,7 @@ struct netlink {
     struct nl_sock *socket;
 };
 
-/* --- requests -----------------------------------------------------------------------------------
- */
+/* --- requests --- */
 
 /* What an answer is collected into. */
 struct answer {
@@ -143,8 +142,7 @@ static struct nl_msg *message(int type, int flags, const void *header, size_t he
     return msg;
 }
 
-/* --- links
- * ---------------------------------------------------------------------------------------- */
+/* --- links --- */
 
 static void copy_text(char *to, size_t size, struct nlattr *from)
 {
@@ -255,8 +253,7 @@ int netlink_link_set_up(struct netlink *nl, int index, int up)
     return change(nl, message(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK, &ifi, sizeof ifi));
 }
 
-/* --- addresses
- * -------------------------------------------------------------------------------------- */
+/* --- addresses --- */
 
 static int take_address(struct nl_msg *msg, struct answer *answer)
 {
@@ -311,8 +308,7 @@ int netlink_address_delete(struct netlink *nl, int index, struct ip4_prefix pref
     return address_change(nl, RTM_DELADDR, 0, index, prefix);
 }
 
-/* --- routes
- * ------------------------------------------------------------------------------------------- */
+/* --- routes --- */
 
 static uint32_t get_address(struct nlattr *attr)
 {

@@ -29,8 +29,7 @@ struct netlink;
 int netlink_new(struct netlink **ret_netlink);
 struct netlink *netlink_free(struct netlink *nl);
 
-/* --- links ------------------------------------------------------------------------------------
- */
+/* --- links --- */
 
 struct netlink_link {
     int index;
@@ -52,8 +51,7 @@ int netlink_link_set_alias(struct netlink *nl, int index, const char *alias);
 int netlink_link_set_mtu(struct netlink *nl, int index, unsigned mtu_bytes);
 int netlink_link_set_up(struct netlink *nl, int index, int up);
 
-/* --- addresses ----------------------------------------------------------------------------------
- */
+/* --- addresses --- */
 
 struct netlink_address {
     int index; /* the link's */
@@ -66,8 +64,7 @@ int netlink_addresses(struct netlink *nl, struct netlink_address **ret_addresses
 int netlink_address_add(struct netlink *nl, int index, struct ip4_prefix prefix);
 int netlink_address_delete(struct netlink *nl, int index, struct ip4_prefix prefix);
 
-/* --- routes of the main table -------------------------------------------------------------------
- */
+/* --- routes of the main table --- */
 
 struct netlink_route {
     struct ip4_prefix destination;
@@ -86,8 +83,7 @@ int netlink_route_delete(struct netlink *nl, const struct netlink_route *route);
 /* The index of the link through which packets to `address` leave. */
 int netlink_route_lookup(struct netlink *nl, uint32_t address, int *ret_index);
 
-/* --- watch
- * ---------------------------------------------------------------------------------------- */
+/* --- watch --- */
 
 struct netlink_watch;
 

@@ -103,8 +103,7 @@ static void failures_become_sentences(void **state)
     fault_arm(0);
 }
 
-/* --- children ---------------------------------------------------------------------------------
- */
+/* --- children --- */
 
 struct fixture {
     char folder[64];

@@ -57,7 +57,7 @@ int spawn_check(const struct spawn *spawn, struct error *error);
 int spawn_detached(const char *const *argv, const char *log_path, pid_t *ret_pid,
                    struct error *error);
 
-/* --- daemons -------------------------------------------------------------------------------- */
+/* --- daemons --- */
 
 struct children;
 

@@ -93,7 +93,7 @@ const char *link_peer_address(const struct link *link);
 /* Our own address on this connection, borrowed. */
 const char *link_local_address(const struct link *link);
 
-/* --- server ------------------------------------------------------------------------------- */
+/* --- server --- */
 
 struct link_server_config {
     const char *address; /* "0.0.0.0" */
@@ -123,7 +123,7 @@ int link_server_renew(struct link_server *server, const char *certificate_pem, c
 /* The port that was bound, for tests with port 0. */
 uint16_t link_server_port(const struct link_server *server);
 
-/* --- client ------------------------------------------------------------------------------- */
+/* --- client --- */
 
 struct link_client_config {
     const char *address; /* numeric or a name; resolved on the worker pool */

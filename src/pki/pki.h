@@ -54,7 +54,7 @@ int pki_sign_node(struct pki *pki, const char *csr_pem, const char *node, char *
 /* SHA-256 hex of the public key (SubjectPublicKeyInfo) in a CSR: who it is, across renewals. */
 int pki_csr_key_id(const char *csr_pem, char **ret_key_id, struct error *error);
 
-/* --- for the agent ------------------------------------------------------------------------- */
+/* --- for the agent --- */
 
 /* A new P-256 key and a CSR for it, both PEM. */
 int pki_make_csr(const char *common_name, char **ret_key_pem, char **ret_csr_pem,

@@ -33,8 +33,7 @@ static char *component(const struct kind *kind)
     return name;
 }
 
-/* --- schemas
- * ------------------------------------------------------------------------------------- */
+/* --- schemas --- */
 
 static json_t *spec_schema(const struct api *api, const struct kind *kind)
 {
@@ -123,8 +122,7 @@ static json_t *object_reference(const struct api *api, const struct kind *kind)
     return json_pack("{s:o}", "oneOf", all);
 }
 
-/* --- parameters
- * ------------------------------------------------------------------------------------ */
+/* --- parameters --- */
 
 static void add_parameter(json_t *list, const char *name, const char *in, const char *schema,
                           const char *description)
@@ -174,8 +172,7 @@ static json_t *make_parameters(const struct api_route *route)
     return list;
 }
 
-/* --- bodies and answers
- * ------------------------------------------------------------------------------- */
+/* --- bodies and answers --- */
 
 static json_t *content(const char *type, json_t *schema, json_t *example)
 {
@@ -320,8 +317,7 @@ static json_t *make_responses(const struct api *api, const struct api_route *rou
     return responses;
 }
 
-/* --- the document
- * ------------------------------------------------------------------------------------ */
+/* --- the document --- */
 
 static json_t *make_operation(const struct api *api, const struct api_route *route)
 {

@@ -98,7 +98,7 @@ struct api_call {
 struct api *api_ref(struct api *api);
 void api_unref(struct api *api);
 
-/* --- replies: exactly one for each call, which is gone then */
+/* --- replies: exactly one for each call, which is gone then --- */
 void call_reply_json(struct api_call *call, int status, json_t *json); /* takes the reference */
 void call_reply_text(struct api_call *call, int status, const char *type, const char *text);
 void call_reply_empty(struct api_call *call, int status);
@@ -111,7 +111,7 @@ void call_done(struct api_call *call, int status);
 /* Fills *ret_actor, which borrows from the call. */
 void call_actor(const struct api_call *call, struct actor *ret_actor);
 
-/* --- checking input */
+/* --- checking input --- */
 /* Only these parameters, each at most once; NULL-terminated. One ending in '+' may come often, one
  * in '*' is a prefix and may too. */
 int call_check_query(const struct api_call *call, const char *const *names, struct error *error);
@@ -130,23 +130,23 @@ int call_query_bool(const struct api_call *call, const char *name, int *ret_valu
 int call_body(struct api_call *call, const char *const *members, json_t **ret_body,
               struct error *error);
 
-/* --- api-routes.c */
+/* --- api-routes.c --- */
 void api_routes_make(struct api *api);
 void api_routes_free(struct api *api);
 extern const char *const API_BASE;
 
-/* --- api-objects.c */
+/* --- api-objects.c --- */
 json_t *object_json(struct api *api, const struct kind *kind, const char *id,
                     const struct tree_entry *entry);
 void object_list(struct api_call *call);
 void object_get(struct api_call *call);
-/* --- api-write.c */
+/* --- api-write.c --- */
 void object_create(struct api_call *call);
 void object_replace(struct api_call *call);
 void object_patch(struct api_call *call);
 void object_delete(struct api_call *call);
 
-/* --- api-session.c */
+/* --- api-session.c --- */
 void session_create(struct api_call *call);
 void session_get(struct api_call *call);
 void session_delete(struct api_call *call);
@@ -154,25 +154,25 @@ void api_token_create(struct api_call *call);
 void api_token_list(struct api_call *call);
 void api_token_delete(struct api_call *call);
 
-/* --- api-watch.c */
+/* --- api-watch.c --- */
 void watch_init(struct api *api);
 void watch_done(struct api *api);
 void watch_begin(struct api_call *call);
 
-/* --- api-doc.c, api-page.c */
+/* --- api-doc.c, api-page.c --- */
 const json_t *doc_openapi(struct api *api);
 void doc_get_openapi(struct api_call *call);
 void doc_get_page(struct api_call *call);
 void doc_get_style(struct api_call *call);
 
-/* --- api-system.c */
+/* --- api-system.c --- */
 void system_healthz(struct api_call *call);
 void system_readyz(struct api_call *call);
 void system_metrics(struct api_call *call);
 void system_backup(struct api_call *call);
 void system_preflight(struct api_call *call);
 
-/* --- api-v1.c */
+/* --- api-v1.c --- */
 void v1_fail(struct http_request *request, const struct error *error);
 void v1_authenticate(struct api_call *call);
 void v1_nodes(struct api_call *call);

@@ -13,8 +13,7 @@ enum {
     FILTER_PATH_MAX = 8,
 };
 
-/* --- one object as JSON ------------------------------------------------------------------------
- */
+/* --- one object as JSON --- */
 
 /* A copy of the value without what the schema marks writeOnly. */
 static json_t *readable(const json_t *schema, const json_t *value)
@@ -72,8 +71,7 @@ void object_get(struct api_call *call)
     call_reply_json(call, 200, object_json(call->api, kind, id, entry));
 }
 
-/* --- filters ------------------------------------------------------------------------------------
- */
+/* --- filters --- */
 
 static int value_is(const json_t *value, const char *text)
 {
@@ -168,8 +166,7 @@ static int matches(const struct api_call *call, const json_t *spec)
     return 1;
 }
 
-/* --- lists
- * --------------------------------------------------------------------------------------- */
+/* --- lists --- */
 
 /* Keys of the kind, in the order of the list: events newest first. */
 struct keys {

@@ -38,8 +38,7 @@ static int get_string(const json_t *body, const char *name, size_t size_max, con
     return 0;
 }
 
-/* --- sessions ----------------------------------------------------------------------------------
- */
+/* --- sessions --- */
 
 struct login_call {
     struct api_call *call;
@@ -147,8 +146,7 @@ void session_delete(struct api_call *call)
     auth_logout(call->api->auth, &call->who, on_logged_out, call);
 }
 
-/* --- API tokens
- * ----------------------------------------------------------------------------------- */
+/* --- API tokens --- */
 
 static json_t *token_json(const char *id, const struct tree_entry *entry)
 {

@@ -17,8 +17,7 @@ enum {
     METRICS_MAX = 1 << 20,
 };
 
-/* --- health
- * -------------------------------------------------------------------------------------- */
+/* --- health --- */
 
 void system_healthz(struct api_call *call)
 {
@@ -62,8 +61,7 @@ void system_readyz(struct api_call *call)
     json_decref(value);
 }
 
-/* --- metrics (Prometheus text format 0.0.4)
- * --------------------------------------------------------- */
+/* --- metrics (Prometheus text format 0.0.4) --- */
 
 static void metric(struct buf *buf, const char *name, const char *type, const char *help)
 {
@@ -134,8 +132,7 @@ void system_metrics(struct api_call *call)
                     buf.data ? buf.data : "");
 }
 
-/* --- backup
- * -------------------------------------------------------------------------------------------- */
+/* --- backup --- */
 
 struct backup {
     struct api_call *call;
@@ -201,9 +198,7 @@ void system_backup(struct api_call *call)
     }
 }
 
-/* --- CORS
- * -------------------------------------------------------------------------------------------------
- */
+/* --- CORS --- */
 
 /* Only a route where another origin may call; its own header is set for every answer (api.c). */
 void system_preflight(struct api_call *call)

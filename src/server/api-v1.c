@@ -33,8 +33,7 @@ void v1_unknown(struct api_call *call)
     call_fail(call, &error);
 }
 
-/* --- POST /authenticate
- * ------------------------------------------------------------------------------- */
+/* --- POST /authenticate --- */
 
 static void on_login(void *arg, int rc, const struct login *login, unsigned retry_sec,
                      const struct error *error)
@@ -110,8 +109,7 @@ void v1_authenticate(struct api_call *call)
     json_decref(body);
 }
 
-/* --- GET /services/sdn/nodes
- * --------------------------------------------------------------------------- */
+/* --- GET /services/sdn/nodes --- */
 
 /* The 2017 dashboard hangs on any other name. */
 static int is_known_service(const char *name)

@@ -182,8 +182,7 @@ void watch_done(struct api *api)
     uv_close((uv_handle_t *)&api->heartbeat, on_closed);
 }
 
-/* --- beginning a stream ------------------------------------------------------------------------
- */
+/* --- beginning a stream --- */
 
 static int read_kinds(const struct api_call *call, struct watcher *w, struct error *error)
 {

@@ -72,8 +72,7 @@ static const char *kind_name(const struct change_call *c)
     return c->call->route->kind->name;
 }
 
-/* --- the answer
- * ----------------------------------------------------------------------------------- */
+/* --- the answer --- */
 
 /* The string that is given to `cnsmo-agent join`. */
 static char *join_string(const struct api *api, const char *id, const char *secret)
@@ -206,8 +205,7 @@ static void do_write(struct change_call *c)
     deployment_write(c->call->api->deployment, &actor, &write, on_written, c);
 }
 
-/* --- users
- * ------------------------------------------------------------------------------------------ */
+/* --- users --- */
 
 static size_t characters(const char *text)
 {
@@ -332,8 +330,7 @@ static void prepare_and_write(struct change_call *c)
     }
 }
 
-/* --- from the request
- * ----------------------------------------------------------------------------------- */
+/* --- from the request --- */
 
 static int read_query(struct change_call *c, struct error *error)
 {

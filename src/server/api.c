@@ -17,8 +17,7 @@ enum {
     IDLE_SEC = 30,
 };
 
-/* --- replies ----------------------------------------------------------------------------------
- */
+/* --- replies --- */
 
 void call_done(struct api_call *call, int status)
 {
@@ -79,8 +78,7 @@ void call_actor(const struct api_call *call, struct actor *ret_actor)
                                 .role = call->who.role};
 }
 
-/* --- checking input ---------------------------------------------------------------------------
- */
+/* --- checking input --- */
 
 static int knows(const char *const *names, const char *name, int *ret_many)
 {
@@ -177,8 +175,7 @@ int call_body(struct api_call *call, const char *const *members, json_t **ret_bo
     return 0;
 }
 
-/* --- who is it, and may they?
- * -------------------------------------------------------------------- */
+/* --- who is it, and may they? --- */
 
 static int is_loopback(const char *source)
 {
@@ -289,8 +286,7 @@ static void on_request(struct http_request *request, void *arg)
     call->route->handler(call);
 }
 
-/* --- life
- * ----------------------------------------------------------------------------------------- */
+/* --- life --- */
 
 struct api *api_ref(struct api *api)
 {

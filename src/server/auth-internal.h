@@ -21,7 +21,7 @@ struct auth {
 struct auth *auth_ref(struct auth *auth);
 void auth_unref(struct auth *auth);
 
-/* --- auth-session.c */
+/* --- auth-session.c --- */
 enum {
     SESSION_SEC = 12 * 3600,
     SESSION_SLIDE_SEC = 1800, /* prolonged at most so often: each costs a transaction */

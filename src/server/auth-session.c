@@ -47,8 +47,7 @@ static void stamp_of(const struct auth *auth, const char *user, char stamp[STAMP
     snprintf(stamp, STAMP_SIZE, "%.16s", hex);
 }
 
-/* --- sessions ----------------------------------------------------------------------------------
- */
+/* --- sessions --- */
 
 static void put_session(struct auth *auth, const char *key, const char *user, int cookie,
                         int64_t created, int64_t expires, store_done_fn *done, void *arg)
@@ -113,8 +112,7 @@ size_t auth_session_count(const struct auth *auth)
     return len;
 }
 
-/* --- checking
- * ------------------------------------------------------------------------------------ */
+/* --- checking --- */
 
 static int fill_identity(struct auth *auth, const json_t *value, struct identity *identity)
 {
@@ -218,8 +216,7 @@ int auth_check_again(struct auth *auth, struct identity *identity)
                                              : check_session(auth, value, identity);
 }
 
-/* --- the end of them
- * ------------------------------------------------------------------------------ */
+/* --- the end of them --- */
 
 struct revocation {
     struct auth *auth;

@@ -48,8 +48,7 @@ const char *auth_role_name(enum role role)
     return "none";
 }
 
-/* --- life -------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 struct auth *auth_ref(struct auth *auth)
 {
@@ -127,8 +126,7 @@ void auth_free(struct auth *auth)
     uv_close((uv_handle_t *)&auth->purger, on_closed);
 }
 
-/* --- logging in --------------------------------------------------------------------------------
- */
+/* --- logging in --- */
 
 struct attempt {
     struct auth *auth;
@@ -251,8 +249,7 @@ void auth_login(struct auth *auth, const char *user, const char *password, const
     }
 }
 
-/* --- passwords ---------------------------------------------------------------------------------
- */
+/* --- passwords --- */
 
 struct hashing {
     auth_hash_fn *done;

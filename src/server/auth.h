@@ -49,7 +49,7 @@ int auth_new(uv_loop_t *loop, struct deployment *deployment, struct auth **ret_a
 /* Logins under way are answered with an error; memory goes when they are through. */
 void auth_free(struct auth *auth);
 
-/* --- logging in and out --------------------------------------------------------------------- */
+/* --- logging in and out --- */
 
 struct login {
     const char *token;
@@ -76,16 +76,14 @@ int auth_check_again(struct auth *auth, struct identity *identity);
 void auth_logout(struct auth *auth, const struct identity *identity, store_done_fn *done,
                  void *arg);
 
-/* --- API tokens ---------------------------------------------------------------------------------
- */
+/* --- API tokens --- */
 
 /* The token's id and text (to be shown once); both freed by the caller. `expires_sec` 0: never. */
 void auth_token_create(struct auth *auth, const char *user, enum role role, int64_t expires_sec,
                        const char *description, char **ret_id, char **ret_token,
                        store_done_fn *done, void *arg);
 
-/* --- passwords
- * ------------------------------------------------------------------------------------ */
+/* --- passwords --- */
 
 typedef void auth_hash_fn(void *arg, int rc, const char *hash, const struct error *error);
 

@@ -11,7 +11,7 @@
 #include "lib/ip.h"
 #include "lib/mem.h"
 
-/* --- values ---------------------------------------------------------------------------------- */
+/* --- values --- */
 
 struct option {
     const char *key;
@@ -194,7 +194,7 @@ static int read_origin(const struct option *option, const char *value, void *mem
     return parse_host(copy, &host) < 0 ? -EINVAL : replace_text(member, value);
 }
 
-/* --- settings -------------------------------------------------------------------------------- */
+/* --- settings --- */
 
 #define MEMBER(name) .key = #name, .offset = offsetof(struct config, name)
 
@@ -308,7 +308,7 @@ int config_check(const struct config *config, struct error *error)
     return 0;
 }
 
-/* --- the file -------------------------------------------------------------------------------- */
+/* --- the file --- */
 
 struct reader {
     struct config *config;

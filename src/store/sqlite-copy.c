@@ -35,7 +35,7 @@ int copy_sync_folder_of(const char *path)
     return copy_sync(folder, O_DIRECTORY);
 }
 
-/* --- the seal -------------------------------------------------------------------------------- */
+/* --- the seal --- */
 
 static void hash_row(gnutls_hash_hd_t hash, sqlite3_stmt *statement)
 {
@@ -125,7 +125,7 @@ int copy_seal_holds(sqlite3 *db)
     return sealed && strcmp((const char *)sealed, hex) == 0;
 }
 
-/* --- backup ---------------------------------------------------------------------------------- */
+/* --- backup --- */
 
 static void enter(struct gate *gate)
 {

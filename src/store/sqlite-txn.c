@@ -10,7 +10,7 @@ enum {
     COMPACT_SLICE = 256, /* log rows forgotten between two batches */
 };
 
-/* --- the queue's element --------------------------------------------------------------------- */
+/* --- the queue's element --- */
 
 /* One character of UTF-8 (RFC 3629); its length in bytes, or 0. */
 static size_t utf8_character(const unsigned char *s)
@@ -136,7 +136,7 @@ void txn_free(struct txn *txn)
     }
 }
 
-/* --- the writer ------------------------------------------------------------------------------ */
+/* --- the writer --- */
 
 int writer_init(struct writer *writer, sqlite3 *db)
 {

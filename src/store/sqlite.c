@@ -64,7 +64,7 @@ struct store {
     int64_t watched; /* up to this revision the watcher has been told */
 };
 
-/* --- queues ---------------------------------------------------------------------------------- */
+/* --- queues --- */
 
 static void queue_init(struct txn_queue *queue)
 {
@@ -98,7 +98,7 @@ static void queue_move(struct txn_queue *to, struct txn_queue *from)
     }
 }
 
-/* --- the writer's thread --------------------------------------------------------------------- */
+/* --- the writer's thread --- */
 
 /* Waits for work. 0: the store is being closed and nothing is left to write. */
 static int take_batch(struct store *store, struct txn_queue *batch, int64_t *ret_compact_to)
@@ -175,7 +175,7 @@ static int start_thread(pthread_t *ret_thread, void *(*run)(void *), void *arg)
     return -rc;
 }
 
-/* --- delivery -------------------------------------------------------------------------------- */
+/* --- delivery --- */
 
 static void expect(struct store *store)
 {
@@ -234,7 +234,7 @@ static void on_async(uv_async_t *async)
     deliver(async->data);
 }
 
-/* --- life ------------------------------------------------------------------------------------ */
+/* --- life --- */
 
 static void free_store(struct store *store)
 {
@@ -347,7 +347,7 @@ int64_t store_revision(const struct store *store)
     return store->revision;
 }
 
-/* --- changing -------------------------------------------------------------------------------- */
+/* --- changing --- */
 
 int store_txn(struct store *store, const struct store_compare *compares, size_t compares_len,
               const struct store_op *ops, size_t ops_len, store_done_fn *done, void *arg)
@@ -428,7 +428,7 @@ int store_backup(struct store *store, const char *path, store_done_fn *done, voi
     return 0;
 }
 
-/* --- reading --------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 int store_range(struct store *store, const char *prefix, store_entry_fn *each, void *arg)
 {

@@ -14,7 +14,7 @@
 #include "lib/mem.h"
 #include "store/store-test.h"
 
-/* --- the layer ------------------------------------------------------------------------------- */
+/* --- the layer --- */
 
 /* SQLite's file code is a table of functions without a place for our state: so it is static. */
 static sqlite3_vfs layer;
@@ -174,7 +174,7 @@ static int install_layer(void **state)
     return sqlite3_vfs_register(&layer, 1);
 }
 
-/* --- a disk that fails ----------------------------------------------------------------------- */
+/* --- a disk that fails --- */
 
 static char big[20000]; /* several pages, so that a write has many operations */
 
@@ -412,7 +412,7 @@ static void a_restore_may_fail(void **state)
     assert_in_range(failures, 3, 200);
 }
 
-/* --- a power cut ----------------------------------------------------------------------------- */
+/* --- a power cut --- */
 
 /* What is left after a cut right now must have everything up to `number`. */
 static void cut_power(struct fixture *f, int number)

@@ -54,7 +54,7 @@ static struct outcome backup(struct fixture *f, const char *path)
     return wait_outcome(f, &o);
 }
 
-/* --- opening --------------------------------------------------------------------------------- */
+/* --- opening --- */
 
 static void the_file_is_durable_and_private(void **state)
 {
@@ -166,7 +166,7 @@ static void damage_is_found(void **state)
     assert_non_null(strstr(f->error.detail, "restore a backup"));
 }
 
-/* --- migration ------------------------------------------------------------------------------- */
+/* --- migration --- */
 
 static int add_colour(sqlite3 *db)
 {
@@ -244,7 +244,7 @@ static void a_failed_migration_changes_nothing(void **state)
     assert_string_equal(text, "a=1@1 ");
 }
 
-/* --- backup and restore ---------------------------------------------------------------------- */
+/* --- backup and restore --- */
 
 static void a_backup_comes_back(void **state)
 {

@@ -250,7 +250,7 @@ static void ranges_are_prefixes_in_byte_order(void **state)
     assert_int_equal(keys.size, 0);
 }
 
-/* --- watching -------------------------------------------------------------------------------- */
+/* --- watching --- */
 
 struct witness {
     struct fixture *f;
@@ -408,7 +408,7 @@ static void compaction_frees_the_log(void **state)
     assert_int_equal(rows, 1);
 }
 
-/* --- callbacks that call --------------------------------------------------------------------- */
+/* --- callbacks that call --- */
 
 struct chain {
     struct fixture *f;

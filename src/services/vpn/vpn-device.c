@@ -26,8 +26,7 @@ enum {
 
 #define FORWARDING "/proc/sys/net/ipv4/conf/" VPN_DEVICE "/forwarding"
 
-/* --- observing
- * -------------------------------------------------------------------------------------- */
+/* --- observing --- */
 
 void vpn_device_state_done(struct vpn_device_state *state)
 {
@@ -161,8 +160,7 @@ int vpn_device_present(const struct vpn *v)
            children_pid(v->children, VPN_CHILD) > 0;
 }
 
-/* --- comparing
- * ---------------------------------------------------------------------------------------- */
+/* --- comparing --- */
 
 struct wanted_routes {
     struct netlink_route unreachable, device;
@@ -245,8 +243,7 @@ int vpn_device_drifted(struct vpn *v)
     return drifted;
 }
 
-/* --- making it so
- * --------------------------------------------------------------------------------------- */
+/* --- making it so --- */
 
 static int failed(int rc, struct error *error, const char *what)
 {
@@ -486,8 +483,7 @@ int vpn_device_apply(struct vpn *v, struct error *error)
     return rc;
 }
 
-/* --- removing
- * -------------------------------------------------------------------------------------------- */
+/* --- removing --- */
 
 int vpn_device_remove(struct vpn *v, struct error *error)
 {

@@ -99,8 +99,7 @@ int vpn_run(const char *const *argv, const char *input, struct buf *out, struct 
 /* Writes a file of ours: a fault point. */
 int vpn_write(const char *path, const char *text, mode_t mode);
 
-/* --- device -----------------------------------------------------------------------------------
- */
+/* --- device --- */
 
 /* The caller frees it. */
 char *vpn_key_path(const struct vpn *v);
@@ -121,8 +120,7 @@ int vpn_device_look(struct vpn *v, struct vpn_device_state *ret_state);
 /* Does netlink say anything else than v->self? For a look after a route event. */
 int vpn_device_drifted(struct vpn *v);
 
-/* --- guard --------------------------------------------------------------------------------------
- */
+/* --- guard --- */
 
 int vpn_guard_observe(struct vpn *v, struct error *error);
 int vpn_guard_matches(const struct vpn *v);
@@ -130,8 +128,7 @@ int vpn_guard_apply(struct vpn *v, struct error *error);
 int vpn_guard_remove(struct vpn *v, struct error *error);
 void vpn_guard_done(struct vpn *v);
 
-/* --- peers --------------------------------------------------------------------------------------
- */
+/* --- peers --- */
 
 int vpn_self_parse(const json_t *spec, struct vpn_self_spec *ret, struct error *error);
 /* Takes a resource over; the peer's tries begin anew if it changed. */
@@ -152,8 +149,7 @@ struct path_now vpn_now(void);
 const char *vpn_name_of(const struct vpn *v, const char *key);
 int vpn_names_save(struct vpn *v);
 
-/* --- report -------------------------------------------------------------------------------------
- */
+/* --- report --- */
 
 void vpn_report_self(struct vpn *v);
 void vpn_report_endpoints(struct vpn *v);

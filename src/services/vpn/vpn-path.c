@@ -60,8 +60,7 @@ void path_done(struct path_peer *p)
     p->want.endpoint = (struct ip4_endpoint){0};
 }
 
-/* --- what was seen ------------------------------------------------------------------------------
- */
+/* --- what was seen --- */
 
 static void learn_first(struct path_peer *p, struct path_now now)
 {
@@ -127,8 +126,7 @@ static void skip_gap(struct path *path, struct path_peer *const *peers, size_t l
     path->last_usec = now.usec;
 }
 
-/* --- the active hub -----------------------------------------------------------------------------
- */
+/* --- the active hub --- */
 
 /* At our start nothing was heard yet of anybody, and the first hub must be believed in. */
 static int hub_usable(const struct path *path, const struct path_peer *p, struct path_now now)
@@ -174,8 +172,7 @@ static void choose_hub(struct path *path, struct path_peer *const *peers, size_t
     path->active = usable ? usable : active && active->config.hub ? active : first;
 }
 
-/* --- decisions
- * ------------------------------------------------------------------------------------ */
+/* --- decisions --- */
 
 static int in_window(const struct path_peer *p, struct path_now now)
 {

@@ -11,8 +11,7 @@ enum {
     ARGS_MAX = 4000, /* of one `wg set`; far below what execve takes */
 };
 
-/* --- resources ----------------------------------------------------------------------------------
- */
+/* --- resources --- */
 
 int vpn_self_parse(const json_t *spec, struct vpn_self_spec *ret, struct error *error)
 {
@@ -191,8 +190,7 @@ void vpn_peers_clear(struct vpn *v)
     omap_clear(&v->peers, peer_free);
 }
 
-/* --- names
- * ---------------------------------------------------------------------------------------- */
+/* --- names --- */
 
 const char *vpn_name_of(const struct vpn *v, const char *key)
 {
@@ -215,8 +213,7 @@ int vpn_names_save(struct vpn *v)
     return vpn_write(path, text, 0600);
 }
 
-/* --- the device's peers
- * ----------------------------------------------------------------------------- */
+/* --- the device's peers --- */
 
 struct path_now vpn_now(void)
 {
@@ -294,8 +291,7 @@ void vpn_peers_step(struct vpn *v)
     path_step(&v->path, peers, len, vpn_now());
 }
 
-/* --- `wg set`
- * ----------------------------------------------------------------------------------------- */
+/* --- `wg set` --- */
 
 struct args {
     char **items;

@@ -23,8 +23,7 @@ static void tell(const struct vpn *v, const char *name, json_t *value)
     }
 }
 
-/* --- vpn.self
- * ------------------------------------------------------------------------------------- */
+/* --- vpn.self --- */
 
 /* Bridges that containers and virtual machines live behind: their addresses are the same on many
  * machines and lead nowhere from outside. */
@@ -100,8 +99,7 @@ void vpn_report_self(struct vpn *v)
     json_decref(fact);
 }
 
-/* --- vpn.endpoint/<peer>
- * --------------------------------------------------------------------------- */
+/* --- vpn.endpoint/<peer> --- */
 
 static void report_endpoint(struct vpn *v, const char *id, struct vpn_peer *peer,
                             const char *endpoint)
@@ -143,8 +141,7 @@ void vpn_report_gone(struct vpn *v, const char *id)
     }
 }
 
-/* --- status
- * ------------------------------------------------------------------------------------------ */
+/* --- status --- */
 
 struct count {
     size_t direct, hub, none, hubs;

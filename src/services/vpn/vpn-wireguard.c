@@ -62,8 +62,7 @@ static int is_own_self(const struct vpn *v, const char *key)
            strcmp(key + strlen(SELF_PREFIX), v->env->node) == 0;
 }
 
-/* --- timers and events
- * ------------------------------------------------------------------------------ */
+/* --- timers and events --- */
 
 static void on_tick(uv_timer_t *timer);
 
@@ -146,8 +145,7 @@ static void on_event(void *arg, enum netlink_event event, const char *table)
     }
 }
 
-/* --- life
- * -------------------------------------------------------------------------------------------- */
+/* --- life --- */
 
 static void on_timer_closed(uv_handle_t *handle)
 {
@@ -236,8 +234,7 @@ static int start(const struct backend_env *env, void **ret_self, struct error *e
     return 0;
 }
 
-/* --- observe and compare
- * ------------------------------------------------------------------------------ */
+/* --- observe and compare --- */
 
 static void put_state(struct omap *states, char *name, const char *key)
 {
@@ -353,9 +350,7 @@ static enum backend_match compare(void *self, const char *key, const json_t *spe
     return is_own_self(v, key) ? compare_self(v, spec) : MATCH_UPDATE;
 }
 
-/* --- apply
- * ----------------------------------------------------------------------------------------------
- */
+/* --- apply --- */
 
 static void finish(struct backend_item *item, int rc, const struct error *error)
 {
