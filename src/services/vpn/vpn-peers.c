@@ -111,9 +111,6 @@ static void reconfigure(struct vpn *v, const char *id, struct vpn_peer *peer)
 static int check_unique(const struct vpn *v, const char *id, const char *key, uint32_t address,
                         struct error *error)
 {
-    if (strcmp(key, v->dump.public_key) == 0) {
-        return error_set(error, 409, "/publicKey", "%s has this node's own public key", id);
-    }
     omap_foreach (e, &v->peers) {
         const struct vpn_peer *other = e->value;
         if (strcmp(e->key, id) == 0) {
@@ -135,6 +132,10 @@ int vpn_peer_take(struct vpn *v, const char *id, const json_t *spec, struct erro
     const char *key = json_get_string(spec, "publicKey", "");
     uint32_t address;
 
+    /* Asked every time: our own key is known only when there is a device. */
+    if (strcmp(key, v->dump.public_key) == 0) {
+        return error_set(error, 409, "/publicKey", "%s has this node's own public key", id);
+    }
     if (peer && json_equal(peer->spec, spec)) {
         return 0;
     }
