@@ -24,6 +24,9 @@ from lab.machine import Machine
 from lab.processes import LabError
 
 CLOUDS_MAX = 7
+# Of every bridge. Without one of its own a bridge takes the lowest of its ports' addresses, and the
+# machines on it lose their gateway for seconds when another is plugged in.
+GATEWAY_MAC = "02:00:00:00:00:01"
 CLOUD_MACHINES_MAX = 28
 # How a cloud's router changes the source ports of what leaves: `cone` keeps them where it can, so
 # that two such clouds find a direct way; `symmetric` takes another for every destination.
@@ -81,7 +84,7 @@ class Cloud:
         return Cable(machine, "eth0", self.switch, self.bridge, address, self.gateway)
 
     def build(self):
-        self.switch.ip(f"link add name {self.bridge} type bridge",
+        self.switch.ip(f"link add name {self.bridge} address {GATEWAY_MAC} type bridge",
                        f"addr add {self.gateway}/{self.length} dev {self.bridge}",
                        f"link set {self.bridge} up")
 
@@ -110,7 +113,7 @@ class Topology:
         self.internet.boot()
         self.internet.sysctl({"net.ipv4.ip_forward": 1, "net.ipv4.conf.all.rp_filter": 0,
                               "net.ipv4.icmp_ratelimit": 0})
-        self.internet.ip("link add name net0 type bridge", "addr add 198.51.100.1/24 dev net0",
+        self.internet.ip(f"link add name net0 address {GATEWAY_MAC} type bridge", "addr add 198.51.100.1/24 dev net0",
                          "link set net0 up")
         self.internet.nft("""
             table inet lab { chain forward { type filter hook forward priority 0; }
