@@ -113,8 +113,8 @@ class Topology:
         self.internet.boot()
         self.internet.sysctl({"net.ipv4.ip_forward": 1, "net.ipv4.conf.all.rp_filter": 0,
                               "net.ipv4.icmp_ratelimit": 0})
-        self.internet.ip(f"link add name net0 address {GATEWAY_MAC} type bridge", "addr add 198.51.100.1/24 dev net0",
-                         "link set net0 up")
+        self.internet.ip(f"link add name net0 address {GATEWAY_MAC} type bridge",
+                         "addr add 198.51.100.1/24 dev net0", "link set net0 up")
         self.internet.nft("""
             table inet lab { chain forward { type filter hook forward priority 0; }
             }
