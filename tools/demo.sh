@@ -30,7 +30,7 @@ set +a
 overlay=$(./dev lab exec Agent.2 ip -4 -o addr show dev cnsmo0 | awk '{print $4}' | cut -d/ -f1)
 cat <<TEXT
 
-API       $CNSMO_URL/api/v2   documentation: $CNSMO_URL/docs
+API       $CNSMO_URL/api/v2   documentation: $CNSMO_URL/api/docs
 User      $CNSMO_USER
 Password  $CNSMO_PASSWORD
 
