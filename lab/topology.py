@@ -43,7 +43,9 @@ class Cable:
         self.port = machine.name  # the name of its other end, in the switch
 
     def plug(self):
-        """Called at each boot of the machine; a cable dies with either end."""
+        """Called at each boot of the machine. A cable dies with either end, but after a machine's
+        sudden end the kernel may take a while to clear it away."""
+        self.switch.run(["ip", "link", "del", self.port], check=False)
         subprocess.run(["ip", "link", "add", "name", self.device, "netns", str(self.machine.pid),
                         "type", "veth", "peer", "name", self.port, "netns", str(self.switch.pid)],
                        check=True)
