@@ -30,13 +30,17 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "lab(**options): the lab that fresh_lab gives")
 
 
+def keep(item):
+    folder = pathlib.Path(os.environ.get("CNSMO_LOGS", TOP / "build-dev/test-logs"))
+    for lab in RUNNING:
+        lab.keep_state(folder / re.sub(r"\W+", "_", item.nodeid))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if report.failed:
-        folder = pathlib.Path(os.environ.get("CNSMO_LOGS", TOP / "build-dev/test-logs"))
-        for lab in RUNNING:
-            lab.keep_state(folder / re.sub(r"\W+", "_", item.nodeid))
+        keep(item)
 
 
 def start(options, join=True):
@@ -81,14 +85,13 @@ class LogWatch:
                 for line in file:
                     yield path.relative_to(self.folder).parts[0], line.rstrip("\n")
 
-    def check(self, allowed):
+    def check(self, request):
+        allowed = [p for mark in request.node.iter_markers("logs") for p in mark.args]
         bad = [f"{machine}: {line}" for machine, line in self.lines()
                if BAD.search(line) and not any(re.search(p, line) for p in allowed)]
+        if bad:
+            keep(request.node)  # now: the lab may be gone when pytest reports it
         assert not bad, "unexpected in the logs:\n" + "\n".join(bad[:40])
-
-
-def allowed_logs(request):
-    return [p for mark in request.node.iter_markers("logs") for p in mark.args]
 
 
 @pytest.fixture
@@ -96,7 +99,7 @@ def lab(request, module_lab):
     watch = LogWatch(module_lab)
     module_lab.watch = watch
     yield module_lab
-    watch.check(allowed_logs(request))
+    watch.check(request)
 
 
 @pytest.fixture
@@ -108,7 +111,7 @@ def fresh_lab(request):
     lab.watch = LogWatch(lab)
     yield lab
     try:
-        lab.watch.check(allowed_logs(request))
+        lab.watch.check(request)
     finally:
         stop(lab)
 

@@ -170,9 +170,11 @@ def test_id_or_service_not_permitted(lab, stranger):
 
 
 @pytest.mark.logs("doesn't take a report", "own public key", "removed this node")
-def test_public_key_taken(lab, stranger):
+@pytest.mark.lab(nodes=2, clouds=2)
+def test_public_key_taken(fresh_lab):
     """A copied tunnel key is refused: its owner keeps it, and nobody gets the copy as a peer."""
-    one, two = lab.host("Agent.1"), lab.host("Agent.2")
+    lab = fresh_lab
+    one, two, stranger = lab.host("Agent.1"), lab.host("Agent.2"), lab.add("Stranger", 1)
     key = one.out(["cat", "/var/lib/cnsmo-agent/vpn/wireguard.key"])
     stranger.run(["install", "-d", "-m", "0700", "/var/lib/cnsmo-agent/vpn"])
     stranger.run(["sh", "-c", "umask 077; cat > /var/lib/cnsmo-agent/vpn/wireguard.key"], stdin=key)
