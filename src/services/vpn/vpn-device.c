@@ -315,6 +315,9 @@ static int make_link(struct vpn *v, struct error *error)
     if (rc == -EOPNOTSUPP) {
         return start_child(v, error);
     }
+    if (rc == -EEXIST) {
+        return -EAGAIN; /* a child's came since we looked */
+    }
     return rc < 0 ? failed(rc, error, "create the device " VPN_DEVICE) : -EAGAIN;
 }
 
