@@ -310,6 +310,7 @@ static int start_child(struct vpn *v, struct error *error)
 
 static int make_link(struct vpn *v, struct error *error)
 {
+    vpn_redirects_keep(v);
     int rc = netlink_link_create(v->nl, VPN_DEVICE, "wireguard");
 
     if (rc == -EOPNOTSUPP) {
@@ -510,6 +511,10 @@ int vpn_device_remove(struct vpn *v, struct error *error)
         if (rc < 0 && rc != -ESRCH && rc != -ENODEV) {
             return failed(rc, error, "remove a route");
         }
+    }
+    rc = vpn_redirects_restore(v, error);
+    if (rc < 0) {
+        return rc;
     }
     return v->guard.present ? vpn_guard_remove(v, error) : 0;
 }

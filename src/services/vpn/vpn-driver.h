@@ -3,6 +3,7 @@
  *     vpn-wireguard.c  the backend: brings the parts together
  *     vpn-key.c        the private key; running programs
  *     vpn-device.c     device, child, address, routes, sysctl, MTU
+ *     vpn-redirects.c  a sysctl that the kernel's WireGuard changes behind our back
  *     vpn-guard.c      the nftables table
  *     vpn-peers.c      peers: resources and dump in, `wg set` out
  *     vpn-path.c       decides about each peer's way (pure)
@@ -98,6 +99,10 @@ int vpn_run(const char *const *argv, const char *input, struct buf *out, struct 
 
 /* Writes a file of ours: a fault point. */
 int vpn_write(const char *path, const char *text, mode_t mode);
+
+/* Before a kernel's device is made, and after it is gone. */
+void vpn_redirects_keep(const struct vpn *v);
+int vpn_redirects_restore(const struct vpn *v, struct error *error);
 
 /* --- device --- */
 
