@@ -54,11 +54,18 @@ def join(server, vm):
         raise LabError(f"{vm.name} doesn't use the kernel's WireGuard: {device}")
 
 
+def host_state(vm):
+    """What a node may change: the kernel's WireGuard has side effects that wireguard-go hasn't."""
+    return vm.run("""ip -o addr; ip route show table all; ip rule; nft list ruleset
+        sysctl -a 2>/dev/null | grep -E '^net.ipv[46].(ip_forward|conf)'""").splitlines()
+
+
 def check(vms):
     for vm in vms:
         vm.wait_ready()
         print(f"{vm.name}: {vm.run('uname -r').strip()}", flush=True)
     start_server(vms[0])
+    before = host_state(vms[-1])
     for vm in vms:
         join(vms[0], vm)
     nodes = json.loads(vms[0].run(f"{LOGIN} cnsmo node list -o json"))
@@ -71,7 +78,12 @@ def check(vms):
                 f"ping -nqc1 -W2 {a}", check=False), 60)
             print(f"{vm.name} → {name} {address[name]}: ok", flush=True)
             count += 1
-    return count
+    vms[-1].run("cnsmo-agent leave")
+    after = host_state(vms[-1])
+    if after != before:
+        raise LabError("leave didn't restore the host: " + str(set(before) ^ set(after)))
+    print(f"{vms[-1].name} left: its host is as before", flush=True)
+    return count + 1
 
 
 def main():
