@@ -75,6 +75,8 @@ enum exit_code cli_waited(const struct response *response);
 void print_list(const struct cli *cli, const struct kind *kind, const json_t *items);
 void print_object(const struct cli *cli, const json_t *object);
 void print_json(const struct cli *cli, const json_t *json);
+/* A list that is of no kind; columns as "HEADER=path HEADER=path". */
+void print_columns(const struct cli *cli, const char *columns, const json_t *items);
 void print_deltas(const struct cli *cli, const json_t *deltas);
 
 /* A value as the text of a table's cell; the caller frees it. */
@@ -109,11 +111,12 @@ const struct kind *kind_named(const struct kind *const *kinds, const char *name)
 extern const struct command FIXED_COMMANDS[]; /* ended by .words NULL */
 
 command_fn run_list, run_show, run_add, run_set, run_label, run_delete,
-    run_settings;                             /* object.c */
-command_fn run_login, run_logout, run_passwd; /* session.c */
-command_fn run_status;                        /* status.c */
-command_fn run_events;                        /* events.c */
-command_fn run_export, run_apply;             /* apply.c */
-command_fn run_backup;                        /* backup.c */
-command_fn run_version, run_help;             /* help.c */
-command_fn run_completion;                    /* completion.c */
+    run_settings;                                      /* object.c */
+command_fn run_login, run_logout, run_passwd;          /* session.c */
+command_fn run_status;                                 /* status.c */
+command_fn run_events;                                 /* events.c */
+command_fn run_export, run_apply;                      /* apply.c */
+command_fn run_backup;                                 /* backup.c */
+command_fn run_authority_list, run_authority_rollover; /* authority.c */
+command_fn run_version, run_help;                      /* help.c */
+command_fn run_completion;                             /* completion.c */

@@ -228,10 +228,15 @@ static int build(struct writing *w, struct change *change, char **ret_key, json_
         }
     }
     if (rc == 0) {
-        value = spec ? write_value(spec, w->sealed ? w->sealed : json_object_get(before, "sealed"))
-                     : NULL;
+        json_t *sealed = json_deep_copy(w->sealed ? w->sealed : json_object_get(before, "sealed"));
+        revoke_surplus(change, key + strlen("object/"), json_object_get(sealed, "serials"));
+        value = spec ? write_value(spec, sealed) : NULL;
+        json_decref(sealed);
         change_expect(change, key);
         change_put(change, key, value);
+        if (!value) {
+            revoke_holder(change, key + strlen("object/"), json_object_get(before, "sealed"));
+        }
         *ret_key = TAKE(key);
         *ret_value = value;
     }
