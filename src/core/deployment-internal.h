@@ -113,9 +113,13 @@ int write_check(struct deployment *d, const struct kind *kind, const char *id, c
 json_t *write_value(const json_t *spec, const json_t *sealed);
 
 /* --- node.c: what is particular to nodes --- */
-/* Gives the spec an address if it has none; a new reference, or NULL with the reason. */
-json_t *node_with_address(struct deployment *d, const char *id, const json_t *spec,
-                          struct error *error);
+/* The spec with the address and, for a hub, the client range that it doesn't name (addresses.h); a
+ * new reference, or NULL with the reason. */
+json_t *node_complete(struct deployment *d, const char *id, const json_t *spec,
+                      struct error *error);
+/* Claims say that two values are equal, not that two ranges overlap: of two transactions at once
+ * that change client ranges, or put an address where these are, one is built again. */
+void node_gate(struct change *change, const json_t *before, const json_t *after);
 /* Adds the deletion of what belongs to a node: facts and their claims. */
 void node_forget(struct change *change, const char *id);
 /* Deletes facts under the prefix whose nodes are gone: what one transaction couldn't hold, or a

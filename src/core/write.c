@@ -153,12 +153,12 @@ static int new_spec(struct writing *w, const struct kind *kind, const json_t *be
     json_t *filled = schema_fill(schema, wanted);
     json_decref(wanted);
     if (strcmp(kind->name, "nodes") == 0) {
-        json_t *addressed = node_with_address(w->d, w->id, filled, error);
+        json_t *complete = node_complete(w->d, w->id, filled, error);
         json_decref(filled);
-        if (!addressed) {
+        if (!complete) {
             return -EINVAL;
         }
-        filled = addressed;
+        filled = complete;
     }
     rc = check_hub(w, kind, json_object_get(before, "spec"), filled, error);
     rc = rc < 0 ? rc : write_check(w->d, kind, w->id, filled, error);
@@ -232,6 +232,9 @@ static int build(struct writing *w, struct change *change, char **ret_key, json_
                      : NULL;
         change_expect(change, key);
         change_put(change, key, value);
+        if (strcmp(kind->name, "nodes") == 0) {
+            node_gate(change, json_object_get(before, "spec"), spec);
+        }
         *ret_key = TAKE(key);
         *ret_value = value;
     }
