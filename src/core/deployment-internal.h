@@ -107,9 +107,16 @@ void change_commit(struct change *change, store_done_fn *done, void *arg);
 /* Words for a store's error. */
 int change_error(int rc, struct error *error);
 
-/* --- write.c --- */
+/* --- rules.c: what the services say of a write --- */
 int write_check(struct deployment *d, const struct kind *kind, const char *id, const json_t *spec,
                 struct error *error);
+int write_check_deletion(struct deployment *d, const struct kind *kind, const char *id,
+                         struct error *error);
+/* The spec with what the server chooses. Takes the reference; NULL with the reason. */
+json_t *write_complete(struct deployment *d, const struct kind *kind, const char *id,
+                       const json_t *before, json_t *spec, struct error *error);
+
+/* --- write.c --- */
 json_t *write_value(const json_t *spec, const json_t *sealed);
 
 /* --- node.c: what is particular to nodes --- */

@@ -18,6 +18,7 @@
 #include "lib/ip.h"
 #include "lib/json.h"
 #include "lib/mem.h"
+#include "services/vpn/vpn-clients.h"
 #include "vpn-schemas.h"
 
 static void add_endpoint(json_t *endpoints, const char *endpoint, const char *via)
@@ -132,6 +133,8 @@ static void vpn_claims(const char *key, const json_t *value,
 {
     static const char SUFFIX[] = "/vpn.self";
     size_t length = strlen(key);
+
+    vpn_clients_claims(key, value, claim, arg);
     const char *public_key = json_get_string(value, "publicKey", NULL);
 
     if (public_key && strncmp(key, "fact/", 5) == 0 && length > sizeof SUFFIX - 1 &&
@@ -142,7 +145,17 @@ static void vpn_claims(const char *key, const json_t *value,
     }
 }
 
-static const char *const PLANS[] = {"nodes", NULL};
+static void vpn_plan(const char *kind, const char *id, const json_t *spec, struct view *view,
+                     struct plan *plan)
+{
+    if (strcmp(kind, "nodes") == 0) {
+        plan_node(kind, id, spec, view, plan);
+    }
+    vpn_clients_plan(kind, id, spec, view, plan);
+}
+
+static const char *const PLANS[] = {"nodes", "vpn/clients", NULL};
+static const struct kind *const KINDS[] = {&VPN_CLIENTS, NULL};
 
 static const struct fact_type FACTS[] = {
     {.name = "vpn.self", .schema_text = SCHEMA_VPN_SELF},
@@ -152,8 +165,13 @@ static const struct fact_type FACTS[] = {
 
 const struct service SERVICE_VPN = {
     .name = "vpn",
+    .kinds = KINDS,
     .facts = FACTS,
     .plans = PLANS,
+    .complete = vpn_clients_complete,
+    .validate = vpn_clients_validate,
+    .may_delete = vpn_clients_may_delete,
     .claims = vpn_claims,
-    .plan = plan_node,
+    .plan = vpn_plan,
+    .status = vpn_clients_status,
 };
