@@ -189,6 +189,7 @@ static void on_applied(void *arg, int64_t revision, const json_t *errors)
 static void make_identity(struct fixture *f)
 {
     char *csr, *serial;
+    int64_t expires;
 
     f->identity.id = xstrdup("Agent.1");
     f->identity.fingerprint = xstrdup(pki_fingerprint(f->pki));
@@ -196,8 +197,8 @@ static void make_identity(struct fixture *f)
     f->identity.servers[0] = xstrdup("127.0.0.1:1"); /* nobody is there: it must go on */
     f->identity.servers[1] = xasprintf("127.0.0.1:%d", (int)link_server_port(f->server));
     assert_int_equal(pki_make_csr("x", &f->identity.key_pem, &csr, NULL), 0);
-    assert_int_equal(pki_sign_node(f->pki, csr, "Agent.1", &f->identity.cert_pem, &serial, NULL),
-                     0);
+    assert_int_equal(
+        pki_sign_node(f->pki, csr, "Agent.1", &f->identity.cert_pem, &serial, &expires, NULL), 0);
     free(csr);
     free(serial);
 }

@@ -133,6 +133,14 @@ void node_forget(struct change *change, const char *id);
  * crash left behind. */
 void node_sweep(struct deployment *d, const char *prefix);
 
+/* --- revoke.c --- */
+/* Adds the revocation of the certificates that the sealed part of an object noted before and
+ * doesn't after (NULL: the object is gone). `owner`: "nodes/Agent.1". */
+void revoke_dropped(struct change *change, const char *owner, const json_t *before,
+                    const json_t *after);
+/* The same for the oldest of a list that is too long, which become fewer. */
+void revoke_surplus(struct change *change, const char *owner, json_t *serials);
+
 /* --- quarantine.c --- */
 /* Follows the claims as they are stored. `concerned`: the nodes whose resources that transaction
  * changed; NULL after a start, when every node tells anew what it has. */

@@ -305,7 +305,7 @@ void deployment_join(struct deployment *d, const struct join *join, write_done_f
 }
 
 void deployment_enrolled(struct deployment *d, const char *node, const char *key_id,
-                         const char *serial, store_done_fn *done, void *arg)
+                         const struct certificate *certificate, store_done_fn *done, void *arg)
 {
     _cleanup_free_ char *key = xasprintf("object/nodes/%s", node);
     json_t *value = json_deep_copy(tree_value(&d->tree, key));
@@ -315,9 +315,12 @@ void deployment_enrolled(struct deployment *d, const char *node, const char *key
         return;
     }
     json_t *sealed = json_object_get(value, "sealed");
-    json_object_set_new(sealed, "keyId", json_string(key_id));
-    json_object_set_new(sealed, "serial", json_string(serial));
+    json_t *serials = certificate_noted(json_object_get(sealed, "serials"), certificate);
     struct change *change = change_new(d);
+    revoke_surplus(change, key + strlen("object/"), serials);
+    json_object_set_new(sealed, "keyId", json_string(key_id));
+    json_object_set_new(sealed, "serial", json_string(certificate->serial));
+    json_object_set_new(sealed, "serials", serials);
     change_expect(change, key);
     change_put(change, key, value);
     json_decref(value);

@@ -201,8 +201,12 @@ static int build(struct writing *w, struct change *change, char **ret_key, json_
         }
     }
     if (rc == 0) {
-        value = spec ? write_value(spec, w->sealed ? w->sealed : json_object_get(before, "sealed"))
-                     : NULL;
+        const json_t *had = json_object_get(before, "sealed");
+        json_t *sealed = spec ? json_deep_copy(w->sealed ? w->sealed : had) : NULL;
+        revoke_dropped(change, key + strlen("object/"), had, sealed);
+        revoke_surplus(change, key + strlen("object/"), json_object_get(sealed, "serials"));
+        value = spec ? write_value(spec, sealed) : NULL;
+        json_decref(sealed);
         change_expect(change, key);
         change_put(change, key, value);
         if (strcmp(kind->name, "nodes") == 0) {

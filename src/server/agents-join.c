@@ -2,6 +2,7 @@
 #include "core/join.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/log.h"
@@ -19,6 +20,8 @@ struct signing {
     int is_renewal;
     unsigned tries;
     char *id, *csr, *key_id, *chain, *serial;
+    char authority[PKI_ID_SIZE]; /* who has signed */
+    int64_t expires_usec;
 };
 
 static struct signing *signing_new(struct agent *agent, const char *csr, struct error *error)
@@ -92,8 +95,13 @@ static void on_enrolled(void *arg, int rc, int64_t revision)
 
 static void enrol(struct signing *signing)
 {
+    const struct certificate certificate = {
+        .serial = signing->serial,
+        .authority = signing->authority,
+        .expires_usec = signing->expires_usec,
+    };
     deployment_enrolled(signing->agent->agents->deployment, signing->id, signing->key_id,
-                        signing->serial, on_enrolled, signing);
+                        &certificate, on_enrolled, signing);
 }
 
 static void sign(struct signing *signing)
@@ -102,10 +110,12 @@ static void sign(struct signing *signing)
     struct error error;
 
     if (pki_sign_node(agents->pki, signing->csr, signing->id, &signing->chain, &signing->serial,
-                      &error) < 0) {
+                      &signing->expires_usec, &error) < 0) {
         fail(signing, &error);
         return;
     }
+    snprintf(signing->authority, sizeof signing->authority, "%s",
+             pki_authority_id(agents->pki, PKI_AGENT));
     enrol(signing);
 }
 
