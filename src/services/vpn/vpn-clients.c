@@ -1,17 +1,16 @@
 /* vpn-clients.c - the rules of vpn/clients: ids, hubs, addresses. */
 #include "services/vpn/vpn-clients.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "lib/json.h"
 #include "lib/mem.h"
+#include "model/schema.h"
 #include "vpn-schemas.h"
 
 enum {
-    NAME_MAX_SIZE = 63,
     PORT_DEFAULT = 51820,
     CLIENT_PORT_DEFAULT = 1194,
 };
@@ -19,17 +18,13 @@ enum {
 /* The name is the certificate's, and its files' ("ca.crt" is the authority's). */
 static int check_name(const char *id, struct error *error)
 {
-    size_t size = strlen(id);
-
-    if (size == 0 || size > NAME_MAX_SIZE || !isalnum((unsigned char)id[0]) ||
-        id[strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")]) {
-        return error_set(error, 400, "/id",
-                         "\"id\" must be letters, digits, dots, hyphens and underscores, begin "
-                         "with a letter or digit, and have at most %d characters",
-                         NAME_MAX_SIZE);
-    }
     if (strcasecmp(id, "ca") == 0 || strcasecmp(id, "server") == 0) {
         return error_set(error, 400, "/id", "\"id\" can't be \"%s\": the name is reserved", id);
+    }
+    if (!client_name_is_valid(id)) {
+        return error_set(error, 400, "/id",
+                         "\"id\" must be letters, digits, dots, hyphens and underscores, begin "
+                         "with a letter or digit, and have at most 63 characters");
     }
     return 0;
 }
