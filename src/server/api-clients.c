@@ -104,7 +104,7 @@ static struct wanted what_is_wanted(const struct client_change *change, const js
 {
     const json_t *spec = json_object_get(before, "spec");
     int is_new = change->verb == WRITE_CREATE;
-    int has_public = json_is_string(json_object_get(after, "publicKey"));
+    int has_public = json_object_get(after, "publicKey") != NULL;
     /* A whole object without a public key keeps the one it has, as it does its address. */
     int keeps_public = change->verb == WRITE_REPLACE && !json_object_get(after, "publicKey") &&
                        json_object_get(spec, "publicKey");
