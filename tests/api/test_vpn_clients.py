@@ -3,94 +3,15 @@ import base64
 import ipaddress
 import re
 import shutil
-import sqlite3
-import stat
 import subprocess
 
 import pytest
 
-from agents import Agent, make_request
-from helpers import DEADLINE, Server, Stream, problem, until
-from test_cli import FORBIDDEN, REFUSED, USAGE, Cli, on_terminal
-
-BASE = "/api/v2/vpn/clients"
-FILES = ["key", "cert", "config", "ca", "ovpn", "wireguard", "qr"]
-SECRET = ["key", "ovpn", "wireguard", "qr"]
-HUB_KEY = base64.b64encode(b"h" * 32).decode()
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory):
-    """A server of this module's own, with a hub whose agent is connected."""
-    server = Server(tmp_path_factory.mktemp("clients"))
-    server.init()
-    server.start()
-    admin = server.login()
-    agent = Agent(server, admin, "Hub.1", server.folder, hub=True)
-    admin.patch_spec("nodes", "Hub.1", {"endpoint": "127.0.0.1"})
-    agent.report(admin, publicKey=HUB_KEY)
-    for role in ("viewer", "operator"):
-        admin.create("users", {"role": role, "password": role + "-password"}, f"a-{role}")
-    server.agent = agent
-    yield server
-    agent.close()
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def admin(own):
-    return own.login()
-
-
-@pytest.fixture(scope="module")
-def viewer(own):
-    return own.login("a-viewer", "viewer-password")
-
-
-@pytest.fixture(scope="module")
-def operator(own):
-    return own.login("a-operator", "operator-password")
-
-
-@pytest.fixture
-def client(admin):
-    """Makes clients that are gone after the test."""
-    made = []
-
-    def make(name="alice", **spec):
-        made.append(name)
-        return admin.create("vpn/clients", spec, name).json()
-
-    yield make
-    for name in made:
-        admin.delete(f"{BASE}/{name}")
-
-
-def text_of(session, name, file):
-    reply = session.get(f"{BASE}/{name}/{file}")
-    assert reply.status_code == 200, reply.text
-    return reply.text
-
-
-def upper(address, half=1024):
-    """The address with WireGuard of who has this one with OpenVPN."""
-    return str(ipaddress.ip_address(address) + half)
-
-
-def run(*words, stdin=None):
-    return subprocess.run([str(w) for w in words], input=stdin, check=True, text=True,
-                          capture_output=True, timeout=DEADLINE).stdout
-
-
-def stored_keys(admin, folder, prefix):
-    """Keys of the store with their values, from a backup."""
-    path = folder / "backup.db"
-    path.write_bytes(admin.get("/api/v2/backup").content)
-    with sqlite3.connect(path) as db:
-        table = next(name for (name,) in db.execute("select name from sqlite_master") if
-                     {"key", "value"} <= {r[1] for r in db.execute(f"pragma table_info({name})")})
-        return {key: value for key, value in db.execute(f"select key, value from {table}")
-                if key.startswith(prefix)}
+from agents import make_request
+from helpers import Stream, problem, until
+from test_cli import Cli
+from vpn_clients import (BASE, FILES, HUB_KEY, SECRET, admin, client, matrix_of_svg,  # noqa: F401
+                         matrix_of_terminal, operator, own, run, stored_keys, text_of, upper, viewer)
 
 
 # --- objects -------------------------------------------------------------------------------------
@@ -229,6 +150,26 @@ def test_a_hub_that_nobody_reaches(own, admin, client):
     assert "hasn't told its WireGuard key" in detail
     admin.delete(f"{BASE}/alice")
     assert admin.delete("/api/v2/nodes/Hidden").status_code == 204
+
+
+def test_the_other_fabric_and_another_port(own, admin, client):
+    spec = client("alice")["spec"]
+    own.agent.until(lambda r: "vpn/client/wireguard/alice" in r)
+    try:
+        reply = admin.patch_spec("settings", "overlay", {"fabric": "openvpn", "clientPort": 1195})
+        assert reply.status_code == 200, reply.text
+        own.agent.until(lambda r: "vpn/client/wireguard/alice" not in r)
+        assert own.agent.resources["vpn/client/openvpn/alice"] == {"address": spec["address"]}
+        assert own.agent.resources["vpn/clients/Hub.1"]["port"] == 1195
+        assert "remote 127.0.0.1 1195\n" in text_of(admin, "alice", "ovpn")
+        for file in ("wireguard", "qr"):
+            detail = problem(admin.get(f"{BASE}/alice/{file}"), 409)
+            assert "fabric wireguard" in detail and "openvpn" in detail
+        status = admin.get(f"{BASE}/alice").json()["status"]
+        assert status["wireguardAddress"] == "" and status["problem"] == ""
+    finally:
+        admin.patch_spec("settings", "overlay", {"fabric": "wireguard", "clientPort": 1194})
+    own.agent.until(lambda r: "vpn/client/wireguard/alice" in r)
 
 
 def test_sessions_are_shown(own, admin, client):
@@ -508,25 +449,6 @@ def test_stock_wireguard_takes_the_configuration(admin, client, tmp_path):
         assert f"\n{line}\n" in path.read_text()
 
 
-def matrix_of_svg(svg):
-    side = int(re.search(r'viewBox="0 0 (\d+) ', svg).group(1))
-    matrix = [[0] * side for _ in range(side)]
-    for x, y, size in re.findall(r"M(\d+) (\d+)h(\d+)", svg):
-        for i in range(int(size)):
-            matrix[int(y)][int(x) + i] = 1
-    return matrix
-
-
-def matrix_of_terminal(text):
-    bright = {"█": (0, 0), "▀": (0, 1), "▄": (1, 0), " ": (1, 1)}
-    rows = []
-    for line in text.splitlines():
-        pairs = [bright[c] for c in line]
-        rows += [[p[0] for p in pairs], [p[1] for p in pairs]]
-    side = len(rows[0])
-    return rows[:side]
-
-
 def test_the_qr_code_is_the_configuration(own, admin, client, tmp_path):
     client("alice")
     svg = text_of(admin, "alice", "qr")
@@ -541,83 +463,3 @@ def test_the_qr_code_is_the_configuration(own, admin, client, tmp_path):
     if shutil.which("zbarimg"):
         read = run("zbarimg", "--quiet", "--raw", "--nodbus", tmp_path / "qr.pgm")
         assert read.rstrip("\n") == text_of(admin, "alice", "wireguard").rstrip("\n")
-
-
-# --- the command line ----------------------------------------------------------------------------
-
-@pytest.fixture
-def cli(own, admin, tmp_path):
-    return Cli(tmp_path, own, CNSMO_TOKEN=admin.token)
-
-
-def test_cli_of_a_client(own, admin, cli, client, tmp_path):
-    done = cli.run("vpn", "client", "add", "laptop")
-    assert "laptop" in done.stdout and "Hub.1" in done.stdout
-    assert "cnsmo vpn client config laptop --file laptop.ovpn" in done.stderr
-    assert "exists" in cli.err("vpn", "client", "add", "laptop", code=REFUSED)
-    for format_ in ("ovpn", "config", "key", "cert", "ca", "wireguard"):
-        said = cli.out("vpn", "client", "config", "laptop", "--format", format_)
-        assert said == text_of(admin, "laptop", format_)
-    assert cli.out("vpn", "client", "config", "laptop") == text_of(admin, "laptop", "ovpn")
-    serial = cli.json("vpn", "client", "show", "laptop")["status"]["certificate"]["serial"]
-    done = cli.run("vpn", "client", "renew", "laptop")
-    assert "laptop" in done.stdout and "vpn client config laptop" in done.stderr
-    shown = cli.json("vpn", "client", "show", "laptop")
-    assert shown["status"]["certificate"]["serial"] != serial
-    cli.run("vpn", "client", "set", "laptop", "--address", "10.77.249.77")
-    assert "10.77.249.77" in cli.out("vpn", "client", "list")
-    cli.run("vpn", "client", "delete", "laptop")
-    assert "there is no vpn client" in cli.err("vpn", "client", "config", "laptop", code=REFUSED)
-
-
-def test_cli_writes_files_for_their_owner_alone(admin, cli, client, tmp_path):
-    client("laptop")
-    for words in (("-f",), ("--file",)):
-        path = tmp_path / "laptop.ovpn"
-        path.write_text("another")
-        path.chmod(0o644)
-        assert cli.out("vpn", "client", "config", "laptop", *words, str(path)) == ""
-        assert path.read_text() == text_of(admin, "laptop", "ovpn")
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    cli.run("vpn", "client", "config", "laptop", "--format", "qr", "-f", str(tmp_path / "qr.svg"))
-    assert (tmp_path / "qr.svg").read_text() == text_of(admin, "laptop", "qr")
-    assert "cannot write" in cli.err("vpn", "client", "config", "laptop", "-f",
-                                     str(tmp_path / "missing" / "file"), code=REFUSED)
-    path.write_text("kept")
-    cli.run("vpn", "client", "config", "nobody", "-f", str(path), code=REFUSED)
-    assert path.read_text() == "kept"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["laptop.ovpn", "qr.svg"]
-
-
-def test_cli_refuses_what_is_wrong(own, admin, viewer, cli, client, tmp_path):
-    client("laptop")
-    assert "--format takes" in cli.err("vpn", "client", "config", "laptop", "--format", "pem",
-                                       code=USAGE)
-    assert "reserved" in cli.err("vpn", "client", "add", "server", code=REFUSED)
-    looking = Cli(tmp_path, own, CNSMO_TOKEN=viewer.token)
-    assert looking.out("vpn", "client", "config", "laptop", "--format", "config")
-    for format_ in ("ovpn", "key", "wireguard", "qr"):
-        done = looking.run("vpn", "client", "config", "laptop", "--format", format_, code=FORBIDDEN)
-        assert done.stdout == "" and "operator" in done.stderr
-
-
-def test_cli_shows_a_qr_code(admin, cli):
-    try:
-        shown = cli.out("vpn", "client", "add", "phone", "--qr")
-        table, drawing = shown[:shown.index("█")], shown[shown.index("█"):]
-        assert "phone" in table
-        assert matrix_of_terminal(drawing) == matrix_of_svg(text_of(admin, "phone", "qr"))
-        colored, code = on_terminal(cli, "vpn", "client", "config", "phone", "--format", "qr")
-        assert code == 0 and colored.startswith("\x1b[97;40m")
-        plain = re.sub("\x1b\\[[0-9;]*m", "", colored).replace("\r", "")
-        assert plain == drawing
-    finally:
-        admin.delete(f"{BASE}/phone")
-
-
-def test_cli_makes_a_node_take_a_new_key(own, admin, cli):
-    before = admin.spec("nodes", "Hub.1")["keyGeneration"]
-    cli.run("node", "rotate", "Hub.1")
-    assert admin.spec("nodes", "Hub.1")["keyGeneration"] == before + 1
-    assert "no node" in cli.err("node", "rotate", "Nobody", code=REFUSED)
-    problem(admin.patch_spec("nodes", "Hub.1", {"keyGeneration": -1}), 400, "/spec/keyGeneration")
