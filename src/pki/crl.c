@@ -178,14 +178,46 @@ int crl_of_generation(const struct generation *generation, const struct pki_revo
                       error);
 }
 
-/* Has every certificate that it can have signed expired? Then it is trusted no more: before, that
- * would cut programs that still run with a certificate they were started with. */
-static int is_spent(const struct generation *generation)
+int crl_made_usec(const char *pem, int64_t *ret_usec)
 {
-    return generation->last_crl && generation->public.spent_usec < clock_now_usec();
+    gnutls_datum_t datum = {(unsigned char *)pem, (unsigned)strlen(pem)};
+    gnutls_x509_crl_t crl;
+    time_t from = -1;
+
+    if (gnutls_x509_crl_init(&crl) < 0) {
+        abort(); /* only without memory */
+    }
+    if (gnutls_x509_crl_import(crl, &datum, GNUTLS_X509_FMT_PEM) >= 0) {
+        from = gnutls_x509_crl_get_this_update(crl);
+    }
+    gnutls_x509_crl_deinit(crl);
+    *ret_usec = ((int64_t)from + PKI_BACKDATE_HOURS * 60 * 60) * 1000000;
+    return from == -1 ? -EINVAL : 0;
 }
 
-static int crl_of_root(const struct pki *pki, char **ret_pem, struct error *error)
+/* A retired one is trusted no more when every certificate that it can have signed has expired, or
+ * when one of them is revoked that its last list can't name. Not before: programs may still run
+ * with a certificate that they were started with, though its holder has a newer one. */
+static int is_spent(const struct generation *generation, const struct pki_revoked *revoked,
+                    size_t len)
+{
+    if (!generation->last_crl) {
+        return 0;
+    }
+    if (generation->public.spent_usec < clock_now_usec()) {
+        return 1;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (revoked[i].time_usec >= generation->last_crl_usec &&
+            strcmp(revoked[i].authority, generation->public.id) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int crl_of_root(const struct pki *pki, const struct pki_revoked *revoked, size_t len,
+                       char **ret_pem, struct error *error)
 {
     _cleanup_buf_ struct buf entries = DER_BUF;
     uint8_t id[SHA256_SIZE], serial[PKI_SERIAL_MAX];
@@ -196,7 +228,8 @@ static int crl_of_root(const struct pki *pki, char **ret_pem, struct error *erro
         for (size_t i = 0; i < pki->roles[role].len; i++) {
             const struct generation *generation = &pki->roles[role].items[i];
             size_t serial_size = sizeof serial;
-            if (is_spent(generation) && generation->public.expires_usec > clock_now_usec() &&
+            if (is_spent(generation, revoked, len) &&
+                generation->public.expires_usec > clock_now_usec() &&
                 gnutls_x509_crt_get_serial(generation->pair.cert, serial, &serial_size) >= 0) {
                 put_entry(&entries, serial, serial_size, time(NULL));
             }
@@ -225,7 +258,7 @@ static int append_generation(const struct generation *generation,
 {
     _cleanup_free_ char *pem = NULL;
 
-    if (is_spent(generation)) {
+    if (is_spent(generation, revoked, len)) {
         return 0;
     }
     if (generation->last_crl) {
@@ -243,7 +276,7 @@ int pki_crl(const struct pki *pki, const struct pki_revoked *revoked, size_t len
             struct error *error)
 {
     _cleanup_free_ char *text = NULL;
-    int rc = crl_of_root(pki, &text, error);
+    int rc = crl_of_root(pki, revoked, len, &text, error);
 
     for (int role = 0; role < PKI_ROLES; role++) {
         for (size_t i = 0; rc == 0 && i < pki->roles[role].len; i++) {
