@@ -21,6 +21,8 @@ static const struct {
     {"tokens", "ID=id STATE=status.state USED=status.used OF=spec.uses EXPIRES=spec.expires "
                "IDS=spec.ids SERVICES=spec.services DESCRIPTION=spec.description"},
     {"users", "ID=id ROLE=spec.role DISABLED=spec.disabled"},
+    {"vpn/clients", "ID=id HUB=spec.hub ADDRESS=status.address WIREGUARD=status.wireguardAddress "
+                    "EXPIRES=status.certificate.expires PROBLEM=status.problem"},
     {"events", "TIME=spec.time ACTOR=spec.actor SOURCE=spec.source REASON=spec.reason "
                "SUBJECT=spec.subject MESSAGE=spec.message"},
 };

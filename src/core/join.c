@@ -162,7 +162,7 @@ static int add_node(struct joining *j, struct change *change, const char *key, c
         present ? json_incref((json_t *)present) : node_spec(j, json_object_get(token, "spec"));
     int rc = schema_validate(deployment_schema(d, kind), wanted, error);
     json_t *filled = schema_fill(deployment_schema(d, kind), wanted);
-    json_t *spec = rc == 0 ? node_with_address(d, j->id, filled, error) : NULL;
+    json_t *spec = rc == 0 ? node_complete(d, j->id, filled, error) : NULL;
 
     rc = rc < 0 ? rc : spec ? write_check(d, kind, j->id, spec, error) : -EINVAL;
     rc = rc < 0 ? rc : change_claims(change, key, present, spec, error);
@@ -171,6 +171,7 @@ static int add_node(struct joining *j, struct change *change, const char *key, c
         json_t *value = write_value(spec, sealed);
         change_expect(change, key);
         change_put(change, key, value);
+        node_gate(change, present, spec);
         json_decref(value);
         json_decref(sealed);
     }

@@ -59,13 +59,30 @@ static void put_revoked(struct change *change, const char *owner, const json_t *
     json_decref(value);
 }
 
-void revoke_holder(struct change *change, const char *owner, const json_t *sealed)
+static int is_noted(const json_t *serials, const json_t *certificate)
+{
+    const char *serial = json_get_string(certificate, "serial", "");
+    json_t *item;
+    size_t i;
+
+    json_array_foreach ((json_t *)serials, i, item) {
+        if (strcmp(json_get_string(item, "serial", ""), serial) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void revoke_dropped(struct change *change, const char *owner, const json_t *before,
+                    const json_t *after)
 {
     const json_t *item;
     size_t i;
 
-    json_array_foreach (json_object_get(sealed, "serials"), i, item) {
-        put_revoked(change, owner, item);
+    json_array_foreach (json_object_get(before, "serials"), i, item) {
+        if (!is_noted(json_object_get(after, "serials"), item)) {
+            put_revoked(change, owner, item);
+        }
     }
 }
 

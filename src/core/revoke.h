@@ -6,12 +6,12 @@
  *     "serials"  [{"serial","authority","expires"}]: all that haven't expired, that one included
  *
  * `authority` is the id of the issuer's key (pki.h), `expires` a time as in RFC 3339. When the
- * object is deleted, the same transaction puts a key for each of them:
+ * object is deleted, or written without one that it had, the same transaction puts a key for each:
  *
  *     revoked/<serial>  {"authority","owner":"nodes/Agent.1","expires","time"}
  *
  * from which the server makes `pki/crl` (server/crl.h). Nothing else has to be done by who
- * deletes: whatever kind of object has sealed.serials is covered. */
+ * deletes or writes: whatever kind of object has sealed.serials is covered. */
 #pragma once
 
 #include "core/deployment.h"

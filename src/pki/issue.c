@@ -6,10 +6,6 @@
 #include "pki/csr.h"
 #include "pki/internal.h"
 
-enum {
-    NAME_MAX_LEN = 63,
-};
-
 /* A role that holders of certificates have, other than the server's own. */
 static const struct holder {
     enum pki_role role;
@@ -17,17 +13,15 @@ static const struct holder {
     const char *purpose; /* of ours */
     int days;
     int is_server; /* may stand at the server's end of a tunnel */
-} NODE = {PKI_AGENT, "cnsmo:node:", PKI_EKU_NODE, PKI_NODE_DAYS, 1},
-  CLIENT = {PKI_CLIENT, "cnsmo:client:", PKI_EKU_CLIENT, PKI_CLIENT_DAYS, 0};
+    int (*name_is_valid)(const char *name);
+} NODE = {PKI_AGENT, "cnsmo:node:", PKI_EKU_NODE, PKI_NODE_DAYS, 1, node_id_is_valid},
+  CLIENT = {PKI_CLIENT, "cnsmo:client:", PKI_EKU_CLIENT, PKI_CLIENT_DAYS, 0, client_name_is_valid};
 
-static int check_name(const char *name, struct error *error)
+static int check_name(const struct holder *holder, const char *name, struct error *error)
 {
-    return node_id_is_valid(name)
+    return holder->name_is_valid(name)
                ? 0
-               : error_set(error, 400, "/id",
-                           "\"id\" must be letters, digits, dots, hyphens and underscores, begin "
-                           "and end with a letter or digit, and have at most %d characters",
-                           NAME_MAX_LEN);
+               : error_set(error, 400, "/id", "\"id\" %.80s isn't a valid name", name);
 }
 
 static int sign(struct pki *pki, const struct holder *holder, gnutls_pubkey_t public_key,
@@ -64,7 +58,7 @@ static int sign_request(struct pki *pki, const struct holder *holder, const char
                         int64_t *ret_expires_usec, struct error *error)
 {
     gnutls_pubkey_t public_key = NULL;
-    int rc = check_name(name, error);
+    int rc = check_name(holder, name, error);
 
     rc = rc < 0 ? rc : csr_public_key(csr_pem, &public_key, error);
     if (rc < 0) {
@@ -94,7 +88,7 @@ int pki_make_client(struct pki *pki, const char *name, char **ret_key_pem, char 
 {
     _cleanup_secret_ char *key = NULL;
     _cleanup_free_ char *csr = NULL;
-    int rc = check_name(name, error);
+    int rc = check_name(&CLIENT, name, error);
 
     rc = rc < 0 ? rc : pki_make_csr(name, &key, &csr, error);
     rc = rc < 0

@@ -79,8 +79,8 @@ int pki_server_certificate(struct pki *pki, const char *const *names, char **ret
 int pki_sign_node(struct pki *pki, const char *csr_pem, const char *node, char **ret_chain_pem,
                   char **ret_serial, int64_t *ret_expires_usec, struct error *error);
 
-/* The same for an outside client of that name, from the client intermediate; a name that is
- * empty, longer than 63 characters or has other characters than a node's id is 400 at "/id". */
+/* The same for an outside client of that name, from the client intermediate; 400 at "/id" for one
+ * that isn't client_name_is_valid() (model/schema.h). */
 int pki_sign_client(struct pki *pki, const char *csr_pem, const char *name, char **ret_chain_pem,
                     char **ret_serial, int64_t *ret_expires_usec, struct error *error);
 /* With a key made here. Wipe it. */

@@ -282,6 +282,12 @@ void api_routes_make(struct api *api)
             add(api, FIXED[i]);
         }
     }
+    for (size_t i = 0; CLIENT_ROUTES[i].method; i++) {
+        add(api, CLIENT_ROUTES[i]);
+    }
+    for (size_t i = 0; V1_CERT_ROUTES[i].method; i++) {
+        add(api, V1_CERT_ROUTES[i]);
+    }
     for (size_t i = 0; deployment_kind_at(api->deployment, i); i++) {
         const struct kind *kind = deployment_kind_at(api->deployment, i);
         if (deployment_kind(api->deployment, kind->name, NULL) == kind) { /* once for a name */
