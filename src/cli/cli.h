@@ -88,6 +88,8 @@ int write_all(int fd, const char *data, size_t size);
 void print_list(const struct cli *cli, const struct kind *kind, const json_t *items);
 void print_object(const struct cli *cli, const json_t *object);
 void print_json(const struct cli *cli, const json_t *json);
+/* A list that is of no kind; columns as "HEADER=path HEADER=path". */
+void print_columns(const struct cli *cli, const char *columns, const json_t *items);
 void print_deltas(const struct cli *cli, const json_t *deltas);
 
 /* A value as the text of a table's cell; the caller frees it. */
@@ -129,5 +131,6 @@ command_fn run_events;                                                      /* e
 command_fn run_export, run_apply;                                           /* apply.c */
 command_fn run_backup;                                                      /* backup.c */
 command_fn run_client_add, run_client_config, run_client_renew, run_rotate; /* vpn.c */
+command_fn run_authority_list, run_authority_rollover;                      /* authority.c */
 command_fn run_version, run_help;                                           /* help.c */
 command_fn run_completion;                                                  /* completion.c */

@@ -111,10 +111,9 @@ int crl_of_generation(const struct generation *generation, const struct pki_revo
 
 /* Has every certificate that it can have signed expired? Then it is trusted no more: before, that
  * would cut programs that still run with a certificate they were started with. */
-static int is_spent(const struct pki *pki, enum pki_role role, size_t i)
+static int is_spent(const struct generation *generation)
 {
-    return pki->roles[role].items[i].last_crl &&
-           generation_spent_usec(pki, role, i) < clock_now_usec();
+    return generation->last_crl && generation->public.spent_usec < clock_now_usec();
 }
 
 static int crl_of_root(const struct pki *pki, char **ret_pem, struct error *error)
@@ -124,10 +123,9 @@ static int crl_of_root(const struct pki *pki, char **ret_pem, struct error *erro
 
     for (int role = 0; role < PKI_ROLES; role++) {
         for (size_t i = 0; rc >= 0 && i < pki->roles[role].len; i++) {
-            gnutls_x509_crt_t cert = pki->roles[role].items[i].pair.cert;
-            if (is_spent(pki, (enum pki_role)role, i) &&
-                gnutls_x509_crt_get_expiration_time(cert) > time(NULL)) {
-                rc = gnutls_x509_crl_set_crt(crl, cert, time(NULL));
+            const struct generation *generation = &pki->roles[role].items[i];
+            if (is_spent(generation) && generation->public.expires_usec > clock_now_usec()) {
+                rc = gnutls_x509_crl_set_crt(crl, generation->pair.cert, time(NULL));
             }
         }
     }
@@ -143,14 +141,13 @@ static void append(char **text, const char *more)
     memcpy(*text + old, more, size + 1);
 }
 
-static int append_generation(const struct pki *pki, enum pki_role role, size_t i,
+static int append_generation(const struct generation *generation,
                              const struct pki_revoked *revoked, size_t len, char **text,
                              struct error *error)
 {
-    const struct generation *generation = &pki->roles[role].items[i];
     _cleanup_free_ char *pem = NULL;
 
-    if (is_spent(pki, role, i)) {
+    if (is_spent(generation)) {
         return 0;
     }
     if (generation->last_crl) {
@@ -172,7 +169,7 @@ int pki_crl(const struct pki *pki, const struct pki_revoked *revoked, size_t len
 
     for (int role = 0; role < PKI_ROLES; role++) {
         for (size_t i = 0; rc == 0 && i < pki->roles[role].len; i++) {
-            rc = append_generation(pki, (enum pki_role)role, i, revoked, len, &text, error);
+            rc = append_generation(&pki->roles[role].items[i], revoked, len, &text, error);
         }
     }
     if (rc == 0) {

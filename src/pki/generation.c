@@ -116,6 +116,21 @@ static void describe(struct generation *generation)
     generation->public.expires_usec = (int64_t)gnutls_x509_crt_get_expiration_time(cert) * 1000000;
 }
 
+/* What depends on the others. */
+static void describe_all(struct generations *all, int days)
+{
+    for (size_t i = 0; i < all->len; i++) {
+        struct pki_generation *public = &all->items[i].public;
+        if (i + 1 == all->len) {
+            public->state = PKI_ACTIVE;
+            public->spent_usec = INT64_MAX;
+        } else {
+            public->state = all->items[i].pair.key ? PKI_RETIRING : PKI_RETIRED;
+            public->spent_usec = all->items[i + 1].public.created_usec + days * DAY_USEC;
+        }
+    }
+}
+
 static int load_one(const struct pki *pki, enum pki_role role, struct generation *generation,
                     struct error *error)
 {
@@ -179,11 +194,7 @@ int generations_load(struct pki *pki, enum pki_role role, struct error *error)
 
     find(pki, role, &found);
     for (size_t i = 0; rc == 0 && i < found.len; i++) {
-        struct generation *generation = &found.items[i];
-        rc = load_one(pki, role, generation, error);
-        generation->public.state = i + 1 == found.len     ? PKI_ACTIVE
-                                   : generation->pair.key ? PKI_RETIRING
-                                                          : PKI_RETIRED;
+        rc = load_one(pki, role, &found.items[i], error);
     }
     if (rc == 0 && !found.items[found.len - 1].pair.key) {
         rc = error_set(error, 500, NULL, "%s: the newest authority for %ss has no key",
@@ -193,6 +204,7 @@ int generations_load(struct pki *pki, enum pki_role role, struct error *error)
         generations_done(&found);
         return rc;
     }
+    describe_all(&found, ROLES[role].days);
     generations_done(&pki->roles[role]);
     pki->roles[role] = found;
     return 0;
@@ -225,14 +237,6 @@ struct generation *generation_retiring(struct pki *pki, enum pki_role role)
         }
     }
     return NULL;
-}
-
-int64_t generation_spent_usec(const struct pki *pki, enum pki_role role, size_t i)
-{
-    const struct generations *all = &pki->roles[role];
-
-    return i + 1 == all->len ? INT64_MAX
-                             : all->items[i + 1].public.created_usec + ROLES[role].days * DAY_USEC;
 }
 
 const char *pki_authority_id(const struct pki *pki, enum pki_role role)

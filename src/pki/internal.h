@@ -45,9 +45,7 @@ int generation_make(const char *folder, enum pki_role role, unsigned number,
 int generations_load(struct pki *pki, enum pki_role role, struct error *error);
 void generations_done(struct generations *generations);
 const struct generation *generation_active(const struct pki *pki, enum pki_role role);
-/* When the last certificate that it can have signed expires; INT64_MAX while it signs. */
-int64_t generation_spent_usec(const struct pki *pki, enum pki_role role, size_t i);
-/* The newest one but the active one, if it isn't retired yet; else NULL. */
+/* The one that isn't retired yet though another signs; else NULL. */
 struct generation *generation_retiring(struct pki *pki, enum pki_role role);
 
 /* --- crl.c --- */

@@ -182,8 +182,11 @@ static void spent_one_is_trusted_no_more(void **state)
 
     roll(pki, PKI_AGENT);
     assert_int_equal(pki_retire(pki, PKI_AGENT, NULL, 0, NULL), 0);
-    pki->roles[PKI_AGENT].items[1].public.created_usec -=
-        (PKI_NODE_DAYS + 1) * INT64_C(86400) * 1000000;
+    assert_int_equal(pki->roles[PKI_AGENT].items[1].public.spent_usec, INT64_MAX);
+    assert_int_equal(pki->roles[PKI_AGENT].items[0].public.spent_usec -
+                         pki->roles[PKI_AGENT].items[1].public.created_usec,
+                     PKI_NODE_DAYS * INT64_C(86400) * 1000000);
+    pki->roles[PKI_AGENT].items[0].public.spent_usec = clock_now_usec() - 1;
     assert_int_equal(pki_crl(pki, NULL, 0, &pem, NULL), 0);
     assert_int_equal(count_lists(pem), 1 + PKI_ROLES);
     _cleanup_free_ char *root = pki_fixture_file(*state, "root.pem", pki_root_pem(pki));

@@ -102,6 +102,8 @@ struct pki_generation {
     char
         id[PKI_ID_SIZE]; /* SHA-256 hex of its public key: the authority key id of what it signs */
     int64_t created_usec, expires_usec;
+    int64_t spent_usec; /* when the last certificate that it can have signed expires; INT64_MAX
+                           while it signs */
     enum pki_state state;
 };
 

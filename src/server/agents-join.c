@@ -56,6 +56,25 @@ static void fail(struct signing *signing, const struct error *error)
     signing_free(signing);
 }
 
+/* One that is connected and can't renew now goes on with what it has, and asks again: its network
+ * must not suffer from the server's full disk. */
+static void fail_to_store(struct signing *signing, int rc)
+{
+    struct error error;
+
+    if (signing->is_renewal && rc != -ENOENT) {
+        log_error("a certificate can't be stored", "node", signing->id, "error", strerror(-rc),
+                  NULL);
+        signing->agent->is_renewing = 0;
+        signing_free(signing);
+        return;
+    }
+    error_set(&error, rc == -ENOENT ? 410 : error_status(rc), NULL,
+              rc == -ENOENT ? "this node was deleted" : "the certificate can't be stored: %s",
+              strerror(-rc));
+    fail(signing, &error);
+}
+
 static void enrol(struct signing *signing);
 
 /* The certificate's serial is stored: now it may be used. */
@@ -63,17 +82,13 @@ static void on_enrolled(void *arg, int rc, int64_t revision)
 {
     struct signing *signing = arg;
     struct agent *agent = signing->agent;
-    struct error error;
 
     if (rc == -ECANCELED && ++signing->tries < ENROL_TRIES_MAX) {
         enrol(signing); /* somebody else has changed the node just now */
         return;
     }
     if (rc < 0) {
-        error_set(&error, rc == -ENOENT ? 410 : error_status(rc), NULL,
-                  rc == -ENOENT ? "this node was deleted" : "the certificate can't be stored: %s",
-                  strerror(-rc));
-        fail(signing, &error);
+        fail_to_store(signing, rc);
         return;
     }
     if (signing->is_renewal) {

@@ -61,6 +61,7 @@ struct api {
     uv_loop_t *loop;
     struct deployment *deployment;
     struct pki *pki;
+    struct authorities *authorities;
     struct auth *auth;
     struct http_server *http;
     char **advertise;
@@ -178,6 +179,10 @@ void session_delete(struct api_call *call);
 void api_token_create(struct api_call *call);
 void api_token_list(struct api_call *call);
 void api_token_delete(struct api_call *call);
+
+/* --- api-authorities.c --- */
+void authority_list(struct api_call *call);
+void authority_rollover(struct api_call *call);
 
 /* --- api-watch.c --- */
 void watch_init(struct api *api);
