@@ -81,7 +81,7 @@ enum exit_code cli_write(struct cli *cli, const char *method, const char *path,
 typedef enum exit_code cli_fill_fn(void *arg, int fd);
 enum exit_code cli_write_file(const char *path, cli_fill_fn *fill, void *arg);
 /* Writes all of it; a negative errno. */
-int write_all(int fd, const char *data, size_t size);
+int cli_write_all(int fd, const char *data, size_t size);
 
 /* --- printing (print.c) --- */
 

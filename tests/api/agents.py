@@ -42,7 +42,7 @@ class Agent:
         self.send({"type": "hello", "version": 1, "id": name, "revision": 0, "digest": "0" * 32,
                    "agentVersion": "test", "started": 1})
         self.wait_for("welcome")
-        self.resources = {}
+        self.resources, self.errors = {}, []
         threading.Thread(target=self.follow, daemon=True).start()
 
     def connect(self, certificate=None, key=None):
@@ -77,10 +77,18 @@ class Agent:
                 self.resources[message["key"]] = message["body"]
             elif message["type"] == "delete":
                 self.resources.pop(message["key"], None)
+            elif message["type"] == "error":
+                self.errors.append(message)
             elif message["type"] == "snapshot":
                 self.resources = {}
             elif message["type"] == "sync":
-                self.send({"type": "ack", "revision": message["revision"], "errors": []})
+                self.acknowledge(message["revision"])
+
+    def acknowledge(self, revision):
+        try:
+            self.send({"type": "ack", "revision": revision, "errors": []})
+        except OSError:
+            pass  # the link is being closed
 
     def read(self):
         try:
