@@ -130,6 +130,7 @@ command_fn run_status;                                                      /* s
 command_fn run_events;                                                      /* events.c */
 command_fn run_export, run_apply;                                           /* apply.c */
 command_fn run_backup;                                                      /* backup.c */
+command_fn run_authority_list, run_authority_rollover;                      /* authority.c */
 command_fn run_client_add, run_client_config, run_client_renew, run_rotate; /* vpn.c */
 command_fn run_authority_list, run_authority_rollover;                      /* authority.c */
 command_fn run_version, run_help;                                           /* help.c */
