@@ -115,7 +115,8 @@ class Agent:
 
     def close(self):
         try:
-            self.tls.shutdown(socket.SHUT_RDWR)
+            # Not the TLS socket's own, after which its reader would get what is on the wire.
+            socket.socket.shutdown(self.tls, socket.SHUT_RDWR)
         except OSError:
             pass
         self.tls.close()

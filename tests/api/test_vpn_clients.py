@@ -272,6 +272,26 @@ def test_renewal_replaces_and_revokes(own, admin, client, tmp_path):
     assert f"revoked/{new}" in stored_keys(admin, tmp_path, "revoked/")
 
 
+def revoked_serials(pem):
+    """Of every list in a bundle."""
+    lists = re.findall("-----BEGIN X509 CRL-----.*?-----END X509 CRL-----\n", pem, re.S)
+    texts = [run("openssl", "crl", "-noout", "-text", stdin=text) for text in lists]
+    return {s.lower() for text in texts for s in re.findall("Serial Number: ([0-9A-F]+)", text)}
+
+
+def test_hubs_are_told_what_is_revoked(own, admin, client):
+    def told(serial):
+        pem = own.agent.resources.get("vpn/crl", {}).get("pem", "")
+        return serial in revoked_serials(pem)
+
+    first = client("alice")["status"]["certificate"]["serial"]
+    second = admin.post(f"{BASE}/alice/renew").json()["status"]["certificate"]["serial"]
+    until("the renewed one's old certificate is on the list", lambda: told(first))
+    assert not told(second)
+    admin.delete(f"{BASE}/alice")
+    until("the deleted one's certificate is on the list", lambda: told(second))
+
+
 def test_changes_keep_keys(admin, client, tmp_path):
     client("alice")
     before = {file: text_of(admin, "alice", file) for file in ("key", "cert")}
