@@ -84,7 +84,8 @@ class Member:
 
     def close(self):
         try:
-            self.tls.shutdown(socket.SHUT_RDWR)
+            # Not the TLS socket's own, after which its reader would get what is on the wire.
+            socket.socket.shutdown(self.tls, socket.SHUT_RDWR)
         except OSError:
             pass
         self.tls.close()
@@ -96,7 +97,7 @@ class Agent(Member):
     def __init__(self, server, admin, name, folder, **token):
         super().__init__(server, admin, name, folder, **token)
         self.hello()
-        self.resources = {}
+        self.resources, self.errors = {}, []
         threading.Thread(target=self.follow, daemon=True).start()
 
     def follow(self):
@@ -107,10 +108,18 @@ class Agent(Member):
                 self.resources[message["key"]] = message["body"]
             elif message["type"] == "delete":
                 self.resources.pop(message["key"], None)
+            elif message["type"] == "error":
+                self.errors.append(message)
             elif message["type"] == "snapshot":
                 self.resources = {}
             elif message["type"] == "sync":
-                self.send({"type": "ack", "revision": message["revision"], "errors": []})
+                self.acknowledge(message["revision"])
+
+    def acknowledge(self, revision):
+        try:
+            self.send({"type": "ack", "revision": revision, "errors": []})
+        except OSError:
+            pass  # the link is being closed
 
     def read(self):
         try:

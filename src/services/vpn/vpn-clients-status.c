@@ -37,6 +37,7 @@ static char *problem_of(const char *id, const json_t *object, struct view *view,
     const json_t *spec = json_object_get(object, "spec"),
                  *sealed = json_object_get(object, "sealed");
     const json_t *server = json_object_get(report, "clientServer");
+    const char *state = json_get_string(server, "state", "");
     char *problem = vpn_client_problem(view, id, spec);
     int64_t expires;
 
@@ -53,8 +54,7 @@ static char *problem_of(const char *id, const json_t *object, struct view *view,
         return xasprintf("its certificate has expired; make another: cnsmo vpn client renew %s",
                          id);
     }
-    if (server && strcmp(json_get_string(server, "state", "running"), "running") != 0 &&
-        *json_get_string(server, "message", "")) {
+    if (strcmp(state, "failed") == 0 || strcmp(state, "degraded") == 0) {
         free(problem);
         return xasprintf("its hub's OpenVPN server: %s", json_get_string(server, "message", ""));
     }
