@@ -117,11 +117,21 @@ static int check_range(const json_t *spec, struct view *view, struct error *erro
     return 0;
 }
 
+static int check_ports(const json_t *spec, struct error *error)
+{
+    if (json_get_integer(spec, "clientPort", 0) == json_get_integer(spec, "port", 1)) {
+        return error_set(error, 400, "/clientPort",
+                         "\"clientPort\" must differ from \"port\": a hub listens on both");
+    }
+    return 0;
+}
+
 static int core_validate(const char *kind, const char *id, const json_t *spec, struct view *view,
                          struct error *error)
 {
     if (strcmp(kind, "settings") == 0 && strcmp(id, "overlay") == 0) {
-        return check_range(spec, view, error);
+        int rc = check_range(spec, view, error);
+        return rc < 0 ? rc : check_ports(spec, error);
     }
     if (strcmp(kind, "nodes") != 0) {
         return strcmp(kind, "tokens") == 0 ? check_services(spec, error) : 0;

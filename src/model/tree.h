@@ -11,6 +11,7 @@
  *     index/label/<name>=<value>/<node>   made by the tree itself from nodes' labels, not stored
  *     index/service/<service>/<node>      likewise, from nodes' services
  *     index/hub/<node>                    likewise, from nodes' hub flag
+ *     index/large/<service>               likewise, while more than TREE_LARGE nodes run it
  *     auth/... pki/...            private to those modules
  *
  * Values are immutable json_t; a change puts another in their place. */
@@ -21,6 +22,10 @@
 
 #include "lib/omap.h"
 
+enum {
+    TREE_LARGE = 500,
+};
+
 struct tree_entry {
     int64_t revision;
     json_t *value;
@@ -28,6 +33,7 @@ struct tree_entry {
 
 struct tree {
     struct omap entries; /* key -> struct tree_entry */
+    struct omap sizes;   /* service -> size_t: how many nodes run it */
 };
 
 /* Called for every key that a put or delete changed, the index keys it implied included. */
