@@ -126,9 +126,9 @@ class Swarm:
             first = max(first, have + 1)
             if first <= last:
                 token = server.token(last - first + 1, hub=hub)
-                self.say(do="enrol", token=token, first=first, last=last, parallel=24)
+                self.say(do="enrol", token=token, first=first, last=last, parallel=64)
                 self.expect("enrolled", timeout)
-        self.say(do="connect", parallel=128)
+        self.say(do="connect", parallel=20000)
         self.expect("connected", timeout)
 
     def close(self):

@@ -177,8 +177,6 @@ static void take_certificate(struct member *member, const char *certificate)
     member->state = MEMBER_IDLE;
     member->tries = 0;
     link_close(member->link);
-    end_turn(member);
-    swarm_enrolled(member->swarm);
 }
 
 static void on_opened(struct link *link, void *arg)
@@ -244,6 +242,8 @@ static void on_closed(struct link *link, void *arg, const struct error *error)
 
     member->link = NULL;
     if (member->state == MEMBER_IDLE) { /* has joined */
+        end_turn(member);
+        swarm_enrolled(member->swarm);
         if (member->swarm->is_connecting) {
             member_queue(member);
         }
@@ -275,6 +275,7 @@ static void begin(struct member *member)
         .fingerprint = swarm->token.fingerprint,
         .certificate_pem = member->certificate,
         .key_pem = member->certificate ? swarm->key : NULL,
+        .source = member->source,
     };
 
     member->state = member->certificate ? MEMBER_OPENING : MEMBER_JOINING;
@@ -301,6 +302,8 @@ struct member *member_new(struct swarm *swarm, unsigned number)
 
     member->swarm = swarm;
     member->id = xasprintf("Agent.%u", number);
+    snprintf(member->source, sizeof member->source, "127.1.%u.%u", number / 250 % 250,
+             number % 250 + 1);
     uv_timer_init(swarm->loop, &member->retry);
     member->retry.data = member;
     return member;

@@ -3,8 +3,8 @@
  * A member enrols with a join token, keeps its link as an agent does (hello, ping, back-off),
  * holds what its node must have, and acknowledges at once. Of each resource it keeps the digest
  * only, so that ten thousand members fit; all share one key, since the certificate says who one
- * is. The program is told what to do on stdin and tells what happened on stdout, a JSON object a
- * line:
+ * is. Each comes from an address of its own in 127.1.0.0/16, so the server must be on loopback.
+ * The program is told what to do on stdin and tells what happened on stdout, a JSON object a line:
  *
  *     {"do":"enrol","token":T,"first":n,"last":n,"parallel":n}   Agent.<first> to Agent.<last>
  *         {"event":"enrolled","count":n,"usec":t}
@@ -40,6 +40,7 @@ enum member_state {
 struct member {
     struct swarm *swarm;
     char *id, *certificate; /* NULL until enrolled */
+    char source[16];        /* each has an address of its own, as far as loopback has them */
     struct link *link;
     enum member_state state;
     int has_turn; /* counted in swarm->turns */
