@@ -41,6 +41,9 @@ socat                    tests: UDP
 tcpdump                  tests: what is on the wire
 openssl                  tests: certificates of a stranger
 faketime                 tests: wrong clocks
+wrk                      bench: load of the API
+nebula                   bench: what we are compared with
+tinc                     bench: what we are compared with
 TEXT
 }
 

@@ -1,4 +1,5 @@
 """rig.py - what the measurements share: a server on loopback, a swarm, and reading /proc."""
+import contextlib
 import json
 import os
 import pathlib
@@ -6,6 +7,7 @@ import queue
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -37,10 +39,11 @@ def rss_mb(pid):
     return 0.0
 
 
-def total_busy_seconds():
-    """CPU time that the whole machine has spent on something, for seeing others' noise."""
-    fields = [int(word) for word in pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
-    return (sum(fields) - fields[3] - fields[4]) / TICKS
+def busy_seconds():
+    """CPU time that the whole machine has spent on something."""
+    words = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    fields = [int(word) for word in words]
+    return (sum(fields[:8]) - fields[3] - fields[4]) / TICKS
 
 
 def median(values):
@@ -134,3 +137,17 @@ class Swarm:
     def close(self):
         self.process.stdin.close()
         self.process.wait(30)
+
+
+@contextlib.contextmanager
+def bench_server(agents):
+    """A server on loopback and a swarm of so many agents."""
+    with tempfile.TemporaryDirectory(prefix="cnsmo-bench-") as folder:
+        server, swarm = BenchServer(pathlib.Path(folder) / "server"), Swarm()
+        try:
+            if agents:
+                swarm.grow(server, agents)
+            yield server, swarm
+        finally:
+            swarm.close()
+            server.stop()
