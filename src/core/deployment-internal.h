@@ -61,10 +61,12 @@ struct deployment {
     int64_t revision;
     uint64_t generation;
     struct recent recent[RECENT_MAX];
-    size_t recent_at;    /* modulo RECENT_MAX: the newest */
-    size_t recent_nodes; /* in all of them but the one that is being filled */
-    struct omap live;    /* node -> struct live */
-    struct omap behind;  /* those who have something to apply, or errors; not owned */
+    size_t recent_at;          /* modulo RECENT_MAX: the newest */
+    size_t recent_nodes;       /* in all of them but the one that is being filled */
+    struct omap live;          /* node -> struct live */
+    const struct live *parsed; /* whose status is in `parsed_status`; NULL: nobody's */
+    json_t *parsed_status;
+    struct omap behind; /* those who have something to apply, or errors; not owned */
     struct waiter *waiters;
     struct deployment_listener *listeners;
     struct omap quarantine; /* claim key -> struct quarantine */
@@ -161,6 +163,9 @@ json_t *preview_deltas(struct deployment *d, const char *key, json_t *value);
 
 /* --- fleet.c --- */
 struct live *fleet_live(const struct deployment *d, const char *node);
+/* What its agent said of itself last, or NULL: borrowed, until the next call. Asking again for the
+ * same node costs nothing. */
+const json_t *fleet_reported(struct deployment *d, const struct live *live);
 void fleet_done(struct deployment *d);
 void fleet_forget(struct deployment *d, const char *node);
 /* Nodes' channels follow their objects. Returns 1 if that changed anything. */

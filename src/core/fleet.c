@@ -24,6 +24,23 @@ static struct live *make_live(struct deployment *d, const char *node)
     return live;
 }
 
+static void forget_parsed(struct deployment *d)
+{
+    json_decref(d->parsed_status);
+    d->parsed_status = NULL;
+    d->parsed = NULL;
+}
+
+const json_t *fleet_reported(struct deployment *d, const struct live *live)
+{
+    if (live && live->status && d->parsed != live) {
+        forget_parsed(d);
+        d->parsed = live;
+        d->parsed_status = json_loads(live->status, 0, NULL);
+    }
+    return live && live->status ? d->parsed_status : NULL;
+}
+
 static void free_live(void *value)
 {
     struct live *live = value;
@@ -157,6 +174,7 @@ void fleet_status(struct deployment *d, const char *node, const json_t *status)
 {
     struct live *live = make_live(d, node);
 
+    forget_parsed(d);
     free(live->status);
     live->status = json_dumps(status, JSON_COMPACT);
     live->last_seen_usec = clock_now_usec();
@@ -167,6 +185,7 @@ void fleet_forget(struct deployment *d, const char *node)
 {
     quarantine_acked(d, node, INT64_MAX);
     omap_del(&d->behind, node);
+    forget_parsed(d);
     free_live(omap_del(&d->live, node));
     waiting_check(d, node);
     tell(d, node);
@@ -193,5 +212,6 @@ const char *fleet_problem(const struct deployment *d, const char *node, const ch
 void fleet_done(struct deployment *d)
 {
     omap_clear(&d->behind, NULL);
+    forget_parsed(d);
     omap_clear(&d->live, free_live);
 }

@@ -153,7 +153,7 @@ static json_t *node_status(struct deployment *d, const char *id, const json_t *s
     _cleanup_free_ char *seen_key = xasprintf("fact/%s/core.seen", id);
     const char *seen = json_get_string(tree_value(&d->tree, seen_key), "address", NULL);
     const char *public = json_get_string(spec, "endpoint", "");
-    json_t *reported = live && live->status ? json_loads(live->status, 0, NULL) : NULL;
+    const json_t *reported = fleet_reported(d, live);
     char time[CLOCK_TEXT_SIZE];
     json_t *status = json_object();
 
@@ -178,7 +178,6 @@ static json_t *node_status(struct deployment *d, const char *id, const json_t *s
     json_object_set_new(status, "errors",
                         live && live->errors ? json_incref(live->errors) : json_array());
     json_object_set_new(status, "inForce", in_force(d, "nodes", id));
-    json_decref(reported);
     return status;
 }
 
@@ -198,10 +197,10 @@ static json_t *token_status(const json_t *object, const json_t *spec)
 static const json_t *report_of_node(const struct reports *reports, const char *node)
 {
     const struct live *live = fleet_live(reports->deployment, node);
+    const json_t *reported =
+        live && live->connected ? fleet_reported(reports->deployment, live) : NULL;
 
-    return live && live->connected
-               ? json_object_get(json_object_get(live->status, "services"), reports->service)
-               : NULL;
+    return json_object_get(json_object_get(reported, "services"), reports->service);
 }
 
 static void add_of_service(struct deployment *d, const struct service *service, const char *kind,
