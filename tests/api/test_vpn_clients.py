@@ -190,7 +190,8 @@ def test_sessions_are_shown(own, admin, client):
                "rxBytes": 10, "txBytes": 20}
     own.agent.tell(admin, state="running", message="", clients=[
         {"name": "alice", **session}, {"name": "bob", **session},
-        {"name": "alice", **session, "protocol": "wireguard", "since": None}])
+        {"name": "alice", **session, "protocol": "wireguard", "since": None},
+        {"name": "alice", **session, "protocol": "wireguard", "from": ""}])  # not heard yet
     status = admin.get(f"{BASE}/alice").json()["status"]
     assert status["sessions"] == [session, {**session, "protocol": "wireguard", "since": None}]
     assert status["problem"] == ""
