@@ -135,7 +135,7 @@ class Agent(Member):
         fact = {"port": 51820, "addresses": ["192.0.2.10"], "backend": "kernel", **facts}
         self.send({"type": "facts", "facts": {"vpn.self": fact}})
         self.until(lambda r: r.get(f"vpn/peer/{self.name}", {}).get("publicKey") ==
-                          fact["publicKey"])
+                   fact["publicKey"])
 
     def tell(self, admin, **vpn):
         """Tells its status, and returns when the server shows it."""

@@ -6,7 +6,8 @@
 #include "lib/mem.h"
 #include "services/vpn/vpn-clients.h"
 
-/* The sessions of the client that its hub tells of. */
+/* The sessions of the client that its hub tells of. A WireGuard peer is told of as soon as it is
+ * known: only one that was heard, from somewhere, is a session. */
 static json_t *sessions_of(const char *id, const json_t *report)
 {
     static const char *const SHOWN[] = {"protocol", "since", "from", "rxBytes", "txBytes"};
@@ -14,7 +15,8 @@ static json_t *sessions_of(const char *id, const json_t *report)
     size_t i;
 
     json_array_foreach (json_object_get(report, "clients"), i, item) {
-        if (strcmp(json_get_string(item, "name", ""), id) != 0) {
+        if (strcmp(json_get_string(item, "name", ""), id) != 0 ||
+            !*json_get_string(item, "from", "")) {
             continue;
         }
         json_t *session = json_object();
