@@ -24,6 +24,35 @@ static struct live *make_live(struct deployment *d, const char *node)
     return live;
 }
 
+/* --- statuses --- */
+
+const json_t *fleet_reported(struct deployment *d, const struct live *live)
+{
+    if (!live || !live->status) {
+        return NULL;
+    }
+    for (size_t i = 0; i < REPORTED_MAX; i++) {
+        if (d->reported[i].live == live) {
+            return d->reported[i].status;
+        }
+    }
+    struct reported *slot = &d->reported[d->reported_at++ % REPORTED_MAX];
+    json_decref(slot->status);
+    *slot = (struct reported){.live = live, .status = json_loads(live->status, 0, NULL)};
+    return slot->status;
+}
+
+/* What was kept of it isn't so any more. */
+static void drop_reported(struct deployment *d, const struct live *live)
+{
+    for (size_t i = 0; i < REPORTED_MAX; i++) {
+        if (d->reported[i].live == live) {
+            json_decref(d->reported[i].status);
+            d->reported[i] = (struct reported){0};
+        }
+    }
+}
+
 static void free_live(void *value)
 {
     struct live *live = value;
@@ -157,6 +186,7 @@ void fleet_status(struct deployment *d, const char *node, const json_t *status)
 {
     struct live *live = make_live(d, node);
 
+    drop_reported(d, live);
     free(live->status);
     live->status = json_dumps(status, JSON_COMPACT);
     live->last_seen_usec = clock_now_usec();
@@ -167,7 +197,11 @@ void fleet_forget(struct deployment *d, const char *node)
 {
     quarantine_acked(d, node, INT64_MAX);
     omap_del(&d->behind, node);
-    free_live(omap_del(&d->live, node));
+    struct live *live = omap_del(&d->live, node);
+    if (live) {
+        drop_reported(d, live);
+        free_live(live);
+    }
     waiting_check(d, node);
     tell(d, node);
 }
@@ -193,5 +227,8 @@ const char *fleet_problem(const struct deployment *d, const char *node, const ch
 void fleet_done(struct deployment *d)
 {
     omap_clear(&d->behind, NULL);
+    for (size_t i = 0; i < REPORTED_MAX; i++) {
+        json_decref(d->reported[i].status);
+    }
     omap_clear(&d->live, free_live);
 }

@@ -153,7 +153,7 @@ static json_t *node_status(struct deployment *d, const char *id, const json_t *s
     _cleanup_free_ char *seen_key = xasprintf("fact/%s/core.seen", id);
     const char *seen = json_get_string(tree_value(&d->tree, seen_key), "address", NULL);
     const char *public = json_get_string(spec, "endpoint", "");
-    json_t *reported = live && live->status ? json_loads(live->status, 0, NULL) : NULL;
+    const json_t *reported = fleet_reported(d, live);
     char time[CLOCK_TEXT_SIZE];
     json_t *status = json_object();
 
@@ -178,7 +178,6 @@ static json_t *node_status(struct deployment *d, const char *id, const json_t *s
     json_object_set_new(status, "errors",
                         live && live->errors ? json_incref(live->errors) : json_array());
     json_object_set_new(status, "inForce", in_force(d, "nodes", id));
-    json_decref(reported);
     return status;
 }
 
@@ -193,6 +192,32 @@ static json_t *token_status(const json_t *object, const json_t *spec)
         state = "expired";
     }
     return json_pack("{s:I, s:s}", "used", used, "state", state);
+}
+
+static const json_t *report_of_node(const struct reports *reports, const char *node)
+{
+    struct deployment *d = (struct deployment *)reports->deployment; /* what it keeps as a tree */
+    const struct live *live = fleet_live(d, node);
+
+    return live && live->connected
+               ? json_object_get(json_object_get(fleet_reported(d, live), "services"),
+                                 reports->service)
+               : NULL;
+}
+
+static void add_of_service(struct deployment *d, const struct service *service, const char *kind,
+                           const char *id, const json_t *object, json_t *status)
+{
+    struct view view = {.tree = &d->tree};
+    struct reports reports = {
+        .of_node = report_of_node, .deployment = d, .service = service->name};
+
+    for (size_t i = 0; service->status && service->kinds && service->kinds[i]; i++) {
+        if (strcmp(service->kinds[i]->name, kind) == 0) {
+            service->status(kind, id, object, &view, &reports, status);
+            return;
+        }
+    }
 }
 
 json_t *deployment_status(const struct deployment *d_const, const char *kind, const char *id)
@@ -211,5 +236,9 @@ json_t *deployment_status(const struct deployment *d_const, const char *kind, co
     if (strcmp(kind, "tokens") == 0) {
         return token_status(object, spec);
     }
-    return json_pack("{s:o}", "inForce", in_force(d, kind, id));
+    json_t *status = json_pack("{s:o}", "inForce", in_force(d, kind, id));
+    for (size_t i = 0; d->services[i]; i++) {
+        add_of_service(d, d->services[i], kind, id, object, status);
+    }
+    return status;
 }
