@@ -9,6 +9,7 @@ enum {
     /* Transactions whose concerned nodes are remembered, and such nodes in all of them. */
     RECENT_MAX = 256,
     RECENT_NODES_MAX = 20000,
+    REPORTED_MAX = 16, /* statuses kept as trees */
     /* A write that loses its race is built again so often: each round somebody wins, so many who
      * change the same object (machines that join with one token) all get through. */
     WRITE_TRIES_MAX = 1000,
@@ -28,6 +29,12 @@ struct live {
     int64_t concerned;      /* the newest revision that changed what the node must have */
     json_t *errors;         /* [{"key","message"}] or NULL */
     char *status;           /* as reported, or NULL: a text takes a fifth of the tree's memory */
+};
+
+/* A status as a tree, while it is looked at: of `live`, or NULL. */
+struct reported {
+    const struct live *live;
+    json_t *status;
 };
 
 struct waiter {
@@ -61,11 +68,11 @@ struct deployment {
     int64_t revision;
     uint64_t generation;
     struct recent recent[RECENT_MAX];
-    size_t recent_at;          /* modulo RECENT_MAX: the newest */
-    size_t recent_nodes;       /* in all of them but the one that is being filled */
-    struct omap live;          /* node -> struct live */
-    const struct live *parsed; /* whose status is in `parsed_status`; NULL: nobody's */
-    json_t *parsed_status;
+    size_t recent_at;    /* modulo RECENT_MAX: the newest */
+    size_t recent_nodes; /* in all of them but the one that is being filled */
+    struct omap live;    /* node -> struct live */
+    struct reported reported[REPORTED_MAX];
+    size_t reported_at;
     struct omap behind; /* those who have something to apply, or errors; not owned */
     struct waiter *waiters;
     struct deployment_listener *listeners;
@@ -163,8 +170,8 @@ json_t *preview_deltas(struct deployment *d, const char *key, json_t *value);
 
 /* --- fleet.c --- */
 struct live *fleet_live(const struct deployment *d, const char *node);
-/* What its agent said of itself last, or NULL: borrowed, until the next call. Asking again for the
- * same node costs nothing. */
+/* What the agent said of itself last, or NULL: borrowed, until REPORTED_MAX others were asked for
+ * or it says something else. */
 const json_t *fleet_reported(struct deployment *d, const struct live *live);
 void fleet_done(struct deployment *d);
 void fleet_forget(struct deployment *d, const char *node);

@@ -24,21 +24,33 @@ static struct live *make_live(struct deployment *d, const char *node)
     return live;
 }
 
-static void forget_parsed(struct deployment *d)
-{
-    json_decref(d->parsed_status);
-    d->parsed_status = NULL;
-    d->parsed = NULL;
-}
+/* --- statuses --- */
 
 const json_t *fleet_reported(struct deployment *d, const struct live *live)
 {
-    if (live && live->status && d->parsed != live) {
-        forget_parsed(d);
-        d->parsed = live;
-        d->parsed_status = json_loads(live->status, 0, NULL);
+    if (!live || !live->status) {
+        return NULL;
     }
-    return live && live->status ? d->parsed_status : NULL;
+    for (size_t i = 0; i < REPORTED_MAX; i++) {
+        if (d->reported[i].live == live) {
+            return d->reported[i].status;
+        }
+    }
+    struct reported *slot = &d->reported[d->reported_at++ % REPORTED_MAX];
+    json_decref(slot->status);
+    *slot = (struct reported){.live = live, .status = json_loads(live->status, 0, NULL)};
+    return slot->status;
+}
+
+/* What was kept of it isn't so any more. */
+static void drop_reported(struct deployment *d, const struct live *live)
+{
+    for (size_t i = 0; i < REPORTED_MAX; i++) {
+        if (d->reported[i].live == live) {
+            json_decref(d->reported[i].status);
+            d->reported[i] = (struct reported){0};
+        }
+    }
 }
 
 static void free_live(void *value)
@@ -174,7 +186,7 @@ void fleet_status(struct deployment *d, const char *node, const json_t *status)
 {
     struct live *live = make_live(d, node);
 
-    forget_parsed(d);
+    drop_reported(d, live);
     free(live->status);
     live->status = json_dumps(status, JSON_COMPACT);
     live->last_seen_usec = clock_now_usec();
@@ -185,8 +197,11 @@ void fleet_forget(struct deployment *d, const char *node)
 {
     quarantine_acked(d, node, INT64_MAX);
     omap_del(&d->behind, node);
-    forget_parsed(d);
-    free_live(omap_del(&d->live, node));
+    struct live *live = omap_del(&d->live, node);
+    if (live) {
+        drop_reported(d, live);
+        free_live(live);
+    }
     waiting_check(d, node);
     tell(d, node);
 }
@@ -212,6 +227,8 @@ const char *fleet_problem(const struct deployment *d, const char *node, const ch
 void fleet_done(struct deployment *d)
 {
     omap_clear(&d->behind, NULL);
-    forget_parsed(d);
+    for (size_t i = 0; i < REPORTED_MAX; i++) {
+        json_decref(d->reported[i].status);
+    }
     omap_clear(&d->live, free_live);
 }
