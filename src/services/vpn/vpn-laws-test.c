@@ -1,5 +1,5 @@
 #include "core/laws.h"
-#include "services/vpn/vpn-wireguard.h"
+#include "services/vpn/vpn-backend.h"
 
 /* Public keys that nobody has the private keys of. */
 #define KEY_1 "wh3tgGVlD7i6yMwS+yMNbZGrPhGuGywH5G0eSLCB41Q="
