@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -102,6 +103,8 @@ def pytest(tally, folder, logs, minutes):
 
 
 def main():
+    # A shell's background job ignores SIGINT, and what it starts would too; tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     build = (TOP / sys.argv[1]).resolve()
     logs = build / "check-logs"
     shutil.rmtree(logs, ignore_errors=True)

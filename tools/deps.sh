@@ -19,6 +19,7 @@ libsodium-dev            password hashes
 libcurl4-gnutls-dev      HTTP client
 libnl-route-3-dev        netlink
 libsmartcols-dev         tables on a terminal
+libqrencode-dev          QR codes of WireGuard clients
 libcmocka-dev            unit tests
 clang                    fuzzing
 libclang-rt-14-dev       fuzzing: libFuzzer
@@ -40,6 +41,8 @@ iperf3                   tests: transfers
 socat                    tests: UDP
 tcpdump                  tests: what is on the wire
 openssl                  tests: certificates of a stranger
+openvpn                  outside clients, the fabric; tests: a stock client
+zbar-tools               tests: QR codes are read
 faketime                 tests: wrong clocks
 TEXT
 }

@@ -107,20 +107,39 @@ void change_commit(struct change *change, store_done_fn *done, void *arg);
 /* Words for a store's error. */
 int change_error(int rc, struct error *error);
 
-/* --- write.c --- */
+/* --- rules.c: what the services say of a write --- */
 int write_check(struct deployment *d, const struct kind *kind, const char *id, const json_t *spec,
                 struct error *error);
+int write_check_deletion(struct deployment *d, const struct kind *kind, const char *id,
+                         struct error *error);
+/* The spec with what the server chooses. Takes the reference; NULL with the reason. */
+json_t *write_complete(struct deployment *d, const struct kind *kind, const char *id,
+                       const json_t *before, json_t *spec, struct error *error);
+
+/* --- write.c --- */
 json_t *write_value(const json_t *spec, const json_t *sealed);
 
 /* --- node.c: what is particular to nodes --- */
-/* Gives the spec an address if it has none; a new reference, or NULL with the reason. */
-json_t *node_with_address(struct deployment *d, const char *id, const json_t *spec,
-                          struct error *error);
+/* The spec with the address and, for a hub, the client range that it doesn't name (addresses.h); a
+ * new reference, or NULL with the reason. */
+json_t *node_complete(struct deployment *d, const char *id, const json_t *spec,
+                      struct error *error);
+/* Claims say that two values are equal, not that two ranges overlap: of two transactions at once
+ * that change client ranges, or put an address where these are, one is built again. */
+void node_gate(struct change *change, const json_t *before, const json_t *after);
 /* Adds the deletion of what belongs to a node: facts and their claims. */
 void node_forget(struct change *change, const char *id);
 /* Deletes facts under the prefix whose nodes are gone: what one transaction couldn't hold, or a
  * crash left behind. */
 void node_sweep(struct deployment *d, const char *prefix);
+
+/* --- revoke.c --- */
+/* Adds the revocation of the certificates that the sealed part of an object noted before and
+ * doesn't after (NULL: the object is gone). `owner`: "nodes/Agent.1". */
+void revoke_dropped(struct change *change, const char *owner, const json_t *before,
+                    const json_t *after);
+/* The same for the oldest of a list that is too long, which become fewer. */
+void revoke_surplus(struct change *change, const char *owner, json_t *serials);
 
 /* --- quarantine.c --- */
 /* Follows the claims as they are stored. `concerned`: the nodes whose resources that transaction

@@ -66,6 +66,7 @@ struct write {
     const json_t *sealed; /* NULL: as it is */
     int64_t if_match;     /* the revision that must be the present one, else 412; 0: any */
     int dry_run;          /* answer what would change; change nothing */
+    const char *reason;   /* of its event, and lives on; NULL: "created", "changed" or "deleted" */
 };
 
 struct write_result {

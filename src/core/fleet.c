@@ -52,7 +52,8 @@ static void tell(struct deployment *d, const char *node)
 char **fleet_channel_names(const char *node, const json_t *spec)
 {
     const json_t *services = json_object_get(spec, "services");
-    char **names = xcalloc(json_array_size(services) + 2, sizeof *names);
+    int hub = json_get_bool(spec, "hub", 0);
+    char **names = xcalloc(2 * json_array_size(services) + 2, sizeof *names);
     size_t i, at = 0;
     json_t *name;
 
@@ -61,6 +62,9 @@ char **fleet_channel_names(const char *node, const json_t *spec)
     }
     json_array_foreach ((json_t *)services, i, name) {
         names[at++] = xasprintf("service/%s", json_string_value(name));
+        if (hub) {
+            names[at++] = xasprintf("hub/%s", json_string_value(name));
+        }
     }
     return names;
 }

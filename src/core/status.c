@@ -152,6 +152,30 @@ static json_t *token_status(const json_t *object, const json_t *spec)
     return json_pack("{s:I, s:s}", "used", used, "state", state);
 }
 
+static const json_t *report_of_node(const struct reports *reports, const char *node)
+{
+    const struct live *live = fleet_live(reports->deployment, node);
+
+    return live && live->connected
+               ? json_object_get(json_object_get(live->status, "services"), reports->service)
+               : NULL;
+}
+
+static void add_of_service(struct deployment *d, const struct service *service, const char *kind,
+                           const char *id, const json_t *object, json_t *status)
+{
+    struct view view = {.tree = &d->tree};
+    struct reports reports = {
+        .of_node = report_of_node, .deployment = d, .service = service->name};
+
+    for (size_t i = 0; service->status && service->kinds && service->kinds[i]; i++) {
+        if (strcmp(service->kinds[i]->name, kind) == 0) {
+            service->status(kind, id, object, &view, &reports, status);
+            return;
+        }
+    }
+}
+
 json_t *deployment_status(const struct deployment *d_const, const char *kind, const char *id)
 {
     struct deployment *d = (struct deployment *)d_const;
@@ -168,5 +192,9 @@ json_t *deployment_status(const struct deployment *d_const, const char *kind, co
     if (strcmp(kind, "tokens") == 0) {
         return token_status(object, spec);
     }
-    return json_pack("{s:o}", "inForce", in_force(d, kind, id));
+    json_t *status = json_pack("{s:o}", "inForce", in_force(d, kind, id));
+    for (size_t i = 0; d->services[i]; i++) {
+        add_of_service(d, d->services[i], kind, id, object, status);
+    }
+    return status;
 }

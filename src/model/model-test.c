@@ -88,8 +88,8 @@ static void defaults_are_filled(void **state)
     json_t *filled = schema_fill(schema, value);
     _cleanup_free_ char *text = json_canonical(filled);
 
-    assert_string_equal(text, "{\"cloud\":\"c1\",\"endpoint\":\"\",\"hub\":false,\"labels\":{},"
-                              "\"services\":[\"vpn\"]}");
+    assert_string_equal(text, "{\"cloud\":\"c1\",\"endpoint\":\"\",\"hub\":false,"
+                              "\"keyGeneration\":0,\"labels\":{},\"services\":[\"vpn\"]}");
     json_decref(filled);
     json_decref(value);
     json_decref(schema);
@@ -138,6 +138,39 @@ static void nodes_are_indexed(void **state)
     json_decref(b);
 }
 
+static void put_nodes(struct tree *tree, int from, int to, json_t *value, struct buf *changed)
+{
+    for (int i = from; i < to; i++) {
+        char key[40];
+        snprintf(key, sizeof key, "object/nodes/N%d", i);
+        tree_put(tree, key, 1, value, collect, changed);
+    }
+}
+
+static void many_nodes_are_noticed(void **state)
+{
+    struct tree tree = {0};
+    _cleanup_buf_ struct buf changed = BUF_INIT(1 << 20);
+    json_t *node = parse("{\"spec\":{\"services\":[\"vpn\"]}}");
+    json_t *other = parse("{\"spec\":{\"services\":[\"dns\"]}}");
+
+    put_nodes(&tree, 0, TREE_LARGE, node, &changed);
+    put_nodes(&tree, 0, TREE_LARGE, node, &changed); /* the same again isn't more */
+    assert_null(tree_get(&tree, "index/large/vpn"));
+    put_nodes(&tree, TREE_LARGE, TREE_LARGE + 1, node, &changed);
+    assert_non_null(tree_get(&tree, "index/large/vpn"));
+    assert_non_null(strstr(changed.data, "index/large/vpn "));
+    buf_consume(&changed, changed.size);
+    put_nodes(&tree, 7, 8, other, &changed);
+    assert_null(tree_get(&tree, "index/large/vpn"));
+    assert_non_null(strstr(changed.data, "index/large/vpn "));
+    put_nodes(&tree, 0, TREE_LARGE + 1, NULL, &changed);
+    assert_int_equal(tree.entries.len, 0);
+    tree_done(&tree);
+    json_decref(node);
+    json_decref(other);
+}
+
 static void count(void *arg, const char *rest, const json_t *value)
 {
     buf_printf(arg, "%s ", rest);
@@ -172,6 +205,7 @@ int main(void)
         cmocka_unit_test(defaults_are_filled),
         cmocka_unit_test(node_ids),
         cmocka_unit_test(nodes_are_indexed),
+        cmocka_unit_test(many_nodes_are_noticed),
         cmocka_unit_test(view_remembers_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

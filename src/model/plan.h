@@ -9,6 +9,7 @@
  *
  *     node/<id>            that node alone
  *     service/<name>       every node that runs the service
+ *     hub/<name>           those of them that are hubs
  *
  * Keys begin with the service's name: "vpn/self/Agent.1", "vpn/peer/Agent.1". */
 #pragma once

@@ -65,6 +65,39 @@ static void index_difference(struct tree *tree, const char *id, const json_t *sp
     }
 }
 
+/* One node more (`step` 1) or less (-1) runs the service. */
+static void resize(struct tree *tree, const char *service, int step, int64_t revision,
+                   tree_changed_fn *changed, void *arg)
+{
+    _cleanup_free_ char *key = xasprintf("index/large/%s", service);
+    size_t *size = omap_get(&tree->sizes, service);
+
+    if (!size) {
+        size = xnew(size_t);
+        omap_put(&tree->sizes, service, size);
+    }
+    int was_large = *size > TREE_LARGE;
+    *size = step > 0 ? *size + 1 : *size - 1;
+    if ((*size > TREE_LARGE) != was_large) {
+        put_one(tree, key, revision, was_large ? NULL : json_true(), changed, arg);
+    }
+}
+
+/* Counts the services of `spec` that `other` doesn't have. */
+static void size_difference(struct tree *tree, const json_t *spec, const json_t *other, int step,
+                            int64_t revision, tree_changed_fn *changed, void *arg)
+{
+    json_t *item;
+    size_t i;
+
+    json_array_foreach (json_object_get(spec, "services"), i, item) {
+        const char *service = json_string_value(item);
+        if (service && !json_array_has(json_object_get(other, "services"), service)) {
+            resize(tree, service, step, revision, changed, arg);
+        }
+    }
+}
+
 void tree_put(struct tree *tree, const char *key, int64_t revision, json_t *value,
               tree_changed_fn *changed, void *arg)
 {
@@ -81,6 +114,8 @@ void tree_put(struct tree *tree, const char *key, int64_t revision, json_t *valu
         const json_t *after = json_object_get(value, "spec");
         index_difference(tree, id, before, after, revision, NULL, changed, arg);
         index_difference(tree, id, after, before, revision, json_true(), changed, arg);
+        size_difference(tree, before, after, -1, revision, changed, arg);
+        size_difference(tree, after, before, 1, revision, changed, arg);
     }
     json_decref(before);
 }
@@ -105,6 +140,7 @@ const json_t *tree_spec(const struct tree *tree, const char *kind, const char *i
 void tree_done(struct tree *tree)
 {
     omap_clear(&tree->entries, free_entry);
+    omap_clear(&tree->sizes, free);
 }
 
 static struct omap_entry *within(struct omap_entry *e, const char *prefix)

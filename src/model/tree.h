@@ -7,10 +7,12 @@
  *     fact/<node>/<service>.<name>[/<sub>]   what an agent reported: "fact/Agent.1/vpn.self"
  *     fact/<node>/core.seen       what the server itself saw of the node: {"address":"192.0.2.7"}
  *     claim/<what>/<value>        {"owner":"object/nodes/Agent.1"}: a value only one may have
- *     counter/<kind>              the last counted id
+ *     counter/<kind>              the last counted id; "client-ranges": rewritten by every change
+ *                                 of a hub's client range
  *     index/label/<name>=<value>/<node>   made by the tree itself from nodes' labels, not stored
  *     index/service/<service>/<node>      likewise, from nodes' services
  *     index/hub/<node>                    likewise, from nodes' hub flag
+ *     index/large/<service>               likewise, while more than TREE_LARGE nodes run it
  *     auth/... pki/...            private to those modules
  *
  * Values are immutable json_t; a change puts another in their place. */
@@ -21,6 +23,10 @@
 
 #include "lib/omap.h"
 
+enum {
+    TREE_LARGE = 500,
+};
+
 struct tree_entry {
     int64_t revision;
     json_t *value;
@@ -28,6 +34,7 @@ struct tree_entry {
 
 struct tree {
     struct omap entries; /* key -> struct tree_entry */
+    struct omap sizes;   /* service -> size_t: how many nodes run it */
 };
 
 /* Called for every key that a put or delete changed, the index keys it implied included. */

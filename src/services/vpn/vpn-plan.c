@@ -1,8 +1,12 @@
-/* vpn-plan.c - the overlay as resources: what a node is, and what every other must know of it.
+/* vpn-plan.c - the overlay as resources: what a node is, and what others must know of it.
  *
  * A node object gives two resources: vpn/self/<id> for the node itself, as soon as it runs vpn;
- * and vpn/peer/<id> for all who run vpn, once it has reported its public key. README.md has their
- * form.
+ * and vpn/peer/<id> for those who talk to it, once it has reported its tunnel. The overlay's
+ * settings give the hubs the revoked certificates. README.md has their form.
+ *
+ * Who must know a node: everybody in a mesh. Where traffic goes through hubs anyway (OpenVPN, or
+ * more nodes than a mesh takes) everybody knows the hubs, and only they know the others, so that a
+ * node that joins costs one message to each hub.
  *
  * Where a node can be reached, best first:
  *   declared  spec.endpoint, or its address with the port the node reported
@@ -18,7 +22,6 @@
 #include "lib/ip.h"
 #include "lib/json.h"
 #include "lib/mem.h"
-#include "vpn-schemas.h"
 
 static void add_endpoint(json_t *endpoints, const char *endpoint, const char *via)
 {
@@ -67,13 +70,61 @@ static const char *public_address(const char *id, const json_t *self, struct vie
     return seen && json_array_has(json_object_get(self, "addresses"), seen) ? seen : NULL;
 }
 
-static json_t *endpoints_of(const char *id, const json_t *spec, const json_t *self,
-                            struct view *view)
+/* --- who talks to whom --- */
+
+static int is_openvpn(const json_t *overlay)
 {
-    const char *declared = json_get_string(spec, "endpoint", "");
-    const char *public = public_address(id, self, view);
-    json_int_t port = json_get_integer(self, "port", 0);
-    struct observing observing = {.view = view, .id = id, .endpoints = json_array()};
+    return strcmp(json_get_string(overlay, "fabric", ""), "openvpn") == 0;
+}
+
+static int is_mesh(const json_t *overlay, struct view *view)
+{
+    return !is_openvpn(overlay) && !view_get(view, "index/large/vpn");
+}
+
+struct choosing {
+    struct view *view;
+    const char *server; /* NULL while there is none */
+};
+
+static void choose_server(void *arg, const char *hub, const json_t *value)
+{
+    struct choosing *choosing = arg;
+    _cleanup_free_ char *key = xasprintf("index/service/vpn/%s", hub);
+
+    if (!choosing->server && view_get(choosing->view, key)) {
+        choosing->server = hub;
+    }
+}
+
+/* The node whose OpenVPN server everybody uses: the first hub in the order of ids. */
+static const char *server_of(const json_t *overlay, struct view *view)
+{
+    struct choosing choosing = {.view = view};
+
+    if (is_openvpn(overlay)) {
+        view_each(view, "index/hub/", choose_server, &choosing);
+    }
+    return choosing.server ? choosing.server : "";
+}
+
+/* --- a node --- */
+
+/* What the plan of one node looks at. */
+struct planned_node {
+    const char *id;
+    const json_t *spec, *overlay;
+    const json_t *self; /* its fact vpn.self, or NULL */
+    struct view *view;
+    int hub;
+};
+
+static json_t *endpoints_of(const struct planned_node *node)
+{
+    const char *declared = json_get_string(node->spec, "endpoint", "");
+    const char *public = public_address(node->id, node->self, node->view);
+    json_int_t port = json_get_integer(node->self, "port", 0);
+    struct observing observing = {.view = node->view, .id = node->id, .endpoints = json_array()};
     size_t i;
     json_t *address;
 
@@ -85,75 +136,81 @@ static json_t *endpoints_of(const char *id, const json_t *spec, const json_t *se
     if (public) {
         add_address(observing.endpoints, public, port, "public");
     }
-    if (*json_get_string(spec, "cloud", "")) {
-        json_array_foreach (json_object_get(self, "addresses"), i, address) {
+    if (*json_get_string(node->spec, "cloud", "")) {
+        json_array_foreach (json_object_get(node->self, "addresses"), i, address) {
             add_address(observing.endpoints, json_string_value(address), port, "local");
         }
     }
-    view_each(view, "index/hub/", add_observed, &observing);
+    /* For those who open a direct way through NATs; where there are only hubs nobody does. */
+    if (is_mesh(node->overlay, node->view)) {
+        view_each(node->view, "index/hub/", add_observed, &observing);
+    }
     return observing.endpoints;
 }
 
-static void plan_node(const char *kind, const char *id, const json_t *spec, struct view *view,
-                      struct plan *plan)
+static const char *client_range(const struct planned_node *node)
 {
-    const json_t *overlay = view_spec(view, "settings", "overlay");
-    const char *address = json_get_string(spec, "address", NULL);
+    return node->hub ? json_get_string(node->spec, "clientRange", "") : "";
+}
 
-    if (!json_array_has(json_object_get(spec, "services"), "vpn") || !overlay || !address) {
+/* The public key is what others are told in the same moment: so the node knows that they know. */
+static json_t *self_resource(const struct planned_node *node)
+{
+    const json_t *overlay = node->overlay;
+    int is_public = *json_get_string(node->spec, "endpoint", "") ||
+                    public_address(node->id, node->self, node->view);
+
+    return json_pack("{s:O, s:O, s:O, s:O, s:O, s:b, s:b, s:s, s:s, s:s, s:I, s:s}", "address",
+                     json_object_get(node->spec, "address"), "range",
+                     json_object_get(overlay, "range"), "fabric",
+                     json_object_get(overlay, "fabric"), "mtu", json_object_get(overlay, "mtu"),
+                     "port", json_object_get(overlay, "port"), "hub", node->hub, "public",
+                     is_public, "cloud", json_get_string(node->spec, "cloud", ""), "server",
+                     server_of(overlay, node->view), "clientRange", client_range(node),
+                     "keyGeneration", json_get_integer(node->spec, "keyGeneration", 0),
+                     "publicKey", json_get_string(node->self, "publicKey", ""));
+}
+
+static json_t *peer_resource(const struct planned_node *node)
+{
+    return json_pack("{s:O, s:s, s:b, s:s, s:s, s:o}", "address",
+                     json_object_get(node->spec, "address"), "publicKey",
+                     json_get_string(node->self, "publicKey", ""), "hub", node->hub, "cloud",
+                     json_get_string(node->spec, "cloud", ""), "clientRange", client_range(node),
+                     "endpoints", endpoints_of(node));
+}
+
+void vpn_plan_node(const char *id, const json_t *spec, struct view *view, struct plan *plan)
+{
+    _cleanup_free_ char *fact_key = xasprintf("fact/%s/vpn.self", id);
+    struct planned_node node = {.id = id,
+                                .spec = spec,
+                                .overlay = view_spec(view, "settings", "overlay"),
+                                .self = view_get(view, fact_key),
+                                .view = view,
+                                .hub = json_get_bool(spec, "hub", 0)};
+
+    if (!json_array_has(json_object_get(spec, "services"), "vpn") || !node.overlay ||
+        !json_get_string(spec, "address", NULL)) {
         return;
     }
     _cleanup_free_ char *channel = xasprintf("node/%s", id);
     _cleanup_free_ char *self_key = xasprintf("vpn/self/%s", id);
     _cleanup_free_ char *peer_key = xasprintf("vpn/peer/%s", id);
-    _cleanup_free_ char *fact_key = xasprintf("fact/%s/vpn.self", id);
-    const json_t *self = view_get(view, fact_key);
-    int hub = json_get_bool(spec, "hub", 0);
-    int is_public = *json_get_string(spec, "endpoint", "") || public_address(id, self, view);
-    const char *cloud = json_get_string(spec, "cloud", "");
-
-    plan_put(plan, channel, self_key,
-             json_pack("{s:s, s:O, s:O, s:O, s:O, s:b, s:b, s:s}", "address", address, "range",
-                       json_object_get(overlay, "range"), "fabric",
-                       json_object_get(overlay, "fabric"), "mtu", json_object_get(overlay, "mtu"),
-                       "port", json_object_get(overlay, "port"), "hub", hub, "public", is_public,
-                       "cloud", cloud));
-    if (self) {
-        plan_put(plan, "service/vpn", peer_key,
-                 json_pack("{s:s, s:s, s:b, s:s, s:o}", "address", address, "publicKey",
-                           json_get_string(self, "publicKey", ""), "hub", hub, "cloud", cloud,
-                           "endpoints", endpoints_of(id, spec, self, view)));
+    plan_put(plan, channel, self_key, self_resource(&node));
+    if (node.self) {
+        int is_told_all = node.hub || is_mesh(node.overlay, view);
+        plan_put(plan, is_told_all ? "service/vpn" : "hub/vpn", peer_key, peer_resource(&node));
     }
 }
 
-/* Two machines with one key would take each other's traffic: a public key has one owner. */
-static void vpn_claims(const char *key, const json_t *value,
-                       void (*claim)(void *arg, const char *name, const char *pointer), void *arg)
+/* --- the overlay --- */
+
+void vpn_plan_overlay(struct view *view, struct plan *plan)
 {
-    static const char SUFFIX[] = "/vpn.self";
-    size_t length = strlen(key);
-    const char *public_key = json_get_string(value, "publicKey", NULL);
+    const json_t *pem = json_object_get(view_get(view, "pki/crl"), "pem");
 
-    if (public_key && strncmp(key, "fact/", 5) == 0 && length > sizeof SUFFIX - 1 &&
-        strcmp(key + length - (sizeof SUFFIX - 1), SUFFIX) == 0) {
-        char name[80];
-        snprintf(name, sizeof name, "vpn-key/%.64s", public_key);
-        claim(arg, name, "/publicKey");
+    if (pem) {
+        plan_put(plan, "hub/vpn", "vpn/crl", json_pack("{s:O}", "pem", pem));
     }
 }
-
-static const char *const PLANS[] = {"nodes", NULL};
-
-static const struct fact_type FACTS[] = {
-    {.name = "vpn.self", .schema_text = SCHEMA_VPN_SELF},
-    {.name = "vpn.endpoint/", .schema_text = SCHEMA_VPN_ENDPOINT},
-    {.name = NULL},
-};
-
-const struct service SERVICE_VPN = {
-    .name = "vpn",
-    .facts = FACTS,
-    .plans = PLANS,
-    .claims = vpn_claims,
-    .plan = plan_node,
-};
