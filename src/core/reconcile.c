@@ -379,6 +379,23 @@ int reconcile_leave(struct reconcile *r, struct error *error)
 
 /* --- the reconciler --- */
 
+/* Several drivers of one service make one status: lists are joined, else the first's word counts.
+ */
+static void merge_status(json_t *service, json_t *status)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach (status, key, value) {
+        json_t *there = json_object_get(service, key);
+        if (!there) {
+            json_object_set(service, key, value);
+        } else if (json_is_array(there) && json_is_array(value)) {
+            json_array_extend(there, value);
+        }
+    }
+}
+
 json_t *reconcile_status(const struct reconcile *r)
 {
     json_t *all = json_object();
@@ -387,8 +404,11 @@ json_t *reconcile_status(const struct reconcile *r)
         const struct driver *driver = &r->drivers[i];
         json_t *status =
             driver->self && driver->backend->status ? driver->backend->status(driver->self) : NULL;
-        if (status && !json_object_get(all, driver->backend->service)) {
+        json_t *service = json_object_get(all, driver->backend->service);
+        if (status && !service) {
             json_object_set(all, driver->backend->service, status);
+        } else if (status) {
+            merge_status(service, status);
         }
         json_decref(status);
     }

@@ -58,5 +58,7 @@ int reconcile_pass(struct reconcile *r, struct error *error);
 /* Removes everything of ours from the host and restores it; for `leave`. */
 int reconcile_leave(struct reconcile *r, struct error *error);
 
-/* {"vpn":{...}} from the drivers' status(), a new reference. */
+/* {"vpn":{...}} from the drivers' status(), a new reference. Of a service with several drivers the
+ * first one's members count, what the others add comes to them, and lists of one name are joined.
+ */
 json_t *reconcile_status(const struct reconcile *r);

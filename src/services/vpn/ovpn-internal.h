@@ -21,6 +21,7 @@ struct ovpn {
     char *conf_path, *socket_path, *crl_path, *members_path;
 
     int running;                   /* as of the last look, end or start */
+    int server;                    /* as of the last ovpn_apply() or ovpn_matches() */
     int configured;                /* <name>.conf is there */
     char *crl;                     /* NULL: none */
     struct omap members;           /* common name -> struct ovpn_member_file */
@@ -29,9 +30,12 @@ struct ovpn {
 
     enum ovpn_state state; /* as it was told; see ovpn_state() for HUNG */
     struct ip4_endpoint peer;
+    int adopted;       /* an earlier agent started it, and it hasn't told its state yet */
     int was_connected; /* this daemon, once */
     struct ovpn_session *sessions;
     size_t sessions_len;
+    int answered;       /* it told its sessions once, so `sessions` is all there are */
+    int64_t seen_usec;  /* when we began to talk to it */
     int64_t hung_usec;  /* since when; 0: it isn't */
     int64_t ended_usec; /* when ovpn_stop() asked it to end; 0: it didn't */
     int64_t log_size;   /* of the log when we started it; -1: an earlier agent did */

@@ -10,7 +10,7 @@
 #include "lib/mem.h"
 
 enum {
-    TICK_MSEC = 200,
+    TICK_MSEC = 100,
     ASK_USEC = 1000000,
     PATIENCE_USEC = 3000000,
     CHUNK_SIZE = 16384,

@@ -18,8 +18,9 @@
 enum {
     CONF_SIZE_MAX = 1 << 20,
     LOG_TAIL_SIZE = 4096,
-    END_USEC = 4000000,  /* with explicit-exit-notify it takes two seconds to end */
-    HUNG_USEC = 4000000, /* after it was found hung */
+    END_USEC = 4000000,   /* with explicit-exit-notify it takes two seconds to end */
+    ANSWER_USEC = 500000, /* how long an answer is waited for before it is ended */
+    HUNG_USEC = 4000000,  /* after it was found hung */
 };
 
 /* --- files --- */
@@ -134,6 +135,7 @@ static void on_state(void *arg, const struct ovpn_state_line *line)
     char message[150];
 
     o->peer = line->peer;
+    o->adopted = 0;
     if (strcmp(line->name, "CONNECTED") == 0) {
         o->was_connected = 1;
         set_state(o, OVPN_CONNECTED, "");
@@ -154,6 +156,7 @@ static void on_sessions(void *arg, unsigned serial, struct ovpn_session *session
     free(o->sessions);
     o->sessions = sessions;
     o->sessions_len = len;
+    o->answered = 1;
     ovpn_members_sweep(o, serial);
 }
 
@@ -174,7 +177,8 @@ static void take_daemon(struct ovpn *o)
 {
     if (!o->running) {
         o->running = 1;
-        o->was_connected = 0;
+        o->was_connected = o->answered = 0;
+        o->seen_usec = clock_monotonic_usec();
         o->management = management_new(o->env.loop, o->socket_path, &CALLS, o);
         set_state(o, OVPN_STARTING, "openvpn is starting");
     }
@@ -183,7 +187,7 @@ static void take_daemon(struct ovpn *o)
 /* It runs no more. */
 static void lose_daemon(struct ovpn *o, enum ovpn_state state, const char *message)
 {
-    o->running = 0;
+    o->running = o->adopted = 0;
     o->hung_usec = o->ended_usec = 0;
     o->peer.port = 0;
     o->management = management_free(o->management);
@@ -298,6 +302,7 @@ static int look(struct ovpn *o, const char *const *argv)
     int rc = children_adopt(o->env.children, o->name, argv, on_ended, o);
 
     if (rc >= 0) {
+        o->adopted |= !o->running;
         take_daemon(o);
     } else if (o->running) {
         lose_daemon(o, OVPN_OFF, ""); /* its end wasn't seen by the loop yet */
@@ -333,9 +338,13 @@ int ovpn_matches(struct ovpn *o, const struct ovpn_spec *spec)
     _cleanup_free_ char *text = configuration(o, spec);
     struct arguments arguments = {0};
 
+    o->server = spec->server;
     make_arguments(o, text, &arguments);
     int runs = look(o, arguments.argv) == 1 && !o->ended_usec && file_has(o->conf_path, text);
     enum ovpn_state state = ovpn_state(o);
+    if (runs && o->adopted && state == OVPN_STARTING) {
+        return 1; /* it was right when it was left alone, and will say so in a moment */
+    }
     return runs && (state == OVPN_CONNECTED || (!spec->server && state == OVPN_RECONNECTING));
 }
 
@@ -425,6 +434,7 @@ int ovpn_apply(struct ovpn *o, const struct ovpn_spec *spec, struct error *error
     _cleanup_free_ char *text = configuration(o, spec);
     struct arguments arguments = {0};
 
+    o->server = spec->server;
     make_arguments(o, text, &arguments);
     int rc = look(o, arguments.argv);
     if (rc >= 0) {
@@ -445,22 +455,37 @@ int ovpn_apply(struct ovpn *o, const struct ovpn_spec *spec, struct error *error
     return ovpn_matches(o, spec) ? 0 : -EAGAIN;
 }
 
-int ovpn_stop(struct ovpn *o, struct error *error)
+/* Asks it to end, which takes two seconds if it tells the other ends. -EALREADY: there are none,
+ * so it needn't. */
+static int ask_to_end(struct ovpn *o, struct error *error)
 {
     int64_t now = clock_monotonic_usec();
 
+    if (!o->answered && now - o->seen_usec < ANSWER_USEC) {
+        return -EAGAIN; /* we don't know yet whether there are others */
+    }
+    if (o->server && o->answered && o->sessions_len == 0) {
+        return -EALREADY;
+    }
+    int rc = children_signal(o->env.children, o->name, SIGTERM);
+    if (rc < 0 && rc != -ESRCH) {
+        return ovpn_failed(rc, error, "stop", "openvpn");
+    }
+    o->ended_usec = now;
+    return -EAGAIN;
+}
+
+int ovpn_stop(struct ovpn *o, struct error *error)
+{
     if (look(o, NO_ARGUMENTS) == -ESRCH) {
         return 0;
     }
     if (!o->ended_usec && !o->hung_usec) {
-        int rc = children_signal(o->env.children, o->name, SIGTERM);
-        if (rc < 0 && rc != -ESRCH) {
-            return ovpn_failed(rc, error, "stop", "openvpn");
+        int rc = ask_to_end(o, error);
+        if (rc != -EALREADY) {
+            return rc;
         }
-        o->ended_usec = now;
-        return -EAGAIN;
-    }
-    if (!o->hung_usec && now - o->ended_usec < END_USEC) {
+    } else if (!o->hung_usec && clock_monotonic_usec() - o->ended_usec < END_USEC) {
         return -EAGAIN;
     }
     int rc = children_stop(o->env.children, o->name, 0);

@@ -58,7 +58,7 @@ char *openvpn_config_text(const struct openvpn_config *config)
     buf_printf(&text, LOADED_UNTIL "%lld\n", (long long)config->loaded_until_sec);
     buf_printf(&text, "remote-cert-eku " NODE_USAGE "\ntls-version-min 1.2\n"
                       "data-ciphers AES-256-GCM:CHACHA20-POLY1305\n"
-                      "hand-window 4\ntls-timeout 1\nexplicit-exit-notify 1\n");
+                      "hand-window 4\ntls-timeout 1\n");
     if (config->server) {
         add_server(&text, config);
     } else {
