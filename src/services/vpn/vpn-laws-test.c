@@ -1,5 +1,7 @@
 /* The laws (core/laws.h) for both fabrics, and for changing from one to the other. */
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "core/laws.h"
 #include "lib/file.h"
@@ -94,27 +96,36 @@ static char *escaped(const char *text)
     return buf.data;
 }
 
-int main(void)
+/* argv[1]: "wireguard", "openvpn", or "both": from one fabric to the other. */
+int main(int argc, char **argv)
 {
     char folder[] = "/tmp/vpn-laws-XXXXXX";
-    int rc = mkdtemp(folder) ? 0 : 1;
-    _cleanup_free_ char *root = xasprintf("%s/root.pem", folder);
+    int rc = argc == 2 && mkdtemp(folder) ? -1 : 1;
 
+    if (rc > 0) {
+        return rc;
+    }
+    _cleanup_free_ char *root = xasprintf("%s/root.pem", folder);
     test_pki_make(folder);
-    rc |= file_read(root, &root_pem) < 0;
+    file_read(root, &root_pem);
     _cleanup_free_ char *pem = test_pki_crl(folder, NULL);
     _cleanup_free_ char *crl = escaped(pem);
     _cleanup_free_ char *openvpn_server = xasprintf(OPENVPN_SERVER_FORMAT, crl);
-    const struct laws_case cases[] = {
-        {.a = WIREGUARD_SPOKE, .b = WIREGUARD_HUB, .joined = joined},
-        {.a = OPENVPN_SPOKE, .b = openvpn_server, .joined = joined},
-        {.a = WIREGUARD_HUB, .b = openvpn_server, .joined = joined},
+    const struct {
+        const char *name, *a, *b;
+    } cases[] = {
+        {"wireguard", WIREGUARD_SPOKE, WIREGUARD_HUB},
+        {"openvpn", OPENVPN_SPOKE, openvpn_server},
+        {"both", WIREGUARD_HUB, openvpn_server},
     };
-    for (size_t i = getenv("ONLY") ? (size_t)atoi(getenv("ONLY")) : 0; i < ARRAY_LEN(cases); i++) {
-        struct laws_case laws = cases[i];
-        laws.backend = &BACKEND_VPN;
-        laws.node = NODE;
-        rc |= laws_main(&laws);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        if (strcmp(cases[i].name, argv[1]) == 0) {
+            rc = laws_main(&(struct laws_case){.backend = &BACKEND_VPN,
+                                               .node = NODE,
+                                               .a = cases[i].a,
+                                               .b = cases[i].b,
+                                               .joined = joined});
+        }
     }
     buf_done(&root_pem);
     unlink(root);

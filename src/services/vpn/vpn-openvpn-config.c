@@ -36,9 +36,9 @@ static void add_spoke(struct buf *text, const struct openvpn_config *config)
 {
     char address[IP4_TEXT_SIZE];
 
-    buf_printf(text, "client\nnobind\nauth-retry nointeract\nconnect-retry 1 2\n");
+    buf_printf(text, "client\nnobind\nauth-retry nointeract\nconnect-retry 1 1\n");
     buf_printf(text, "verify-x509-name \"%s\" name\n", config->server_id);
-    buf_printf(text, "ping 1\nping-restart 3\n");
+    buf_printf(text, "ping 1\nping-restart 2\n");
     for (size_t i = 0; i < config->remotes_len; i++) {
         buf_printf(text, "remote %s %u\n", ip4_format(config->remotes[i].address, address),
                    config->remotes[i].port);
