@@ -122,49 +122,70 @@ static void add_leaving(json_t *list, struct ip4_prefix range)
              json_pack("[o,o,o]", match_meta("==", "oifname", VPN_DEVICE), match_syn(), clamp()));
 }
 
-/* Before the rules that drop. */
-static void add_clients(json_t *list, struct ip4_prefix range)
+static struct ip4_prefix lower_half(struct ip4_prefix range)
 {
-    struct ip4_prefix lower = {range.address, (uint8_t)(range.len + 1)};
+    return (struct ip4_prefix){range.address, (uint8_t)(range.len + 1)};
+}
 
+static void add_clients_arriving(json_t *list, struct ip4_prefix clients)
+{
     add_rule(list, "arriving",
              json_pack("[o,o,o]", match_meta("==", "iifname", VPN_CLIENTS_DEVICE),
-                       match_range("==", "saddr", lower), let_pass()));
-    add_clients_forwarded(list, "iifname", "oifname");
-    add_clients_forwarded(list, "oifname", "iifname");
+                       match_range("==", "saddr", lower_half(clients)), let_pass()));
+}
+
+static void add_clients_leaving(json_t *list, struct ip4_prefix clients)
+{
     add_rule(list, "leaving",
              json_pack("[o,o,o]", match_meta("==", "oifname", VPN_CLIENTS_DEVICE), match_syn(),
                        clamp()));
     add_rule(list, "leaving",
              json_pack("[o,o,o]", match_meta("==", "oifname", VPN_CLIENTS_DEVICE),
-                       match_range("==", "daddr", lower), let_pass()));
+                       match_range("==", "daddr", lower_half(clients)), let_pass()));
 }
 
-/* The table as nft lists it, without handles. */
+static void add_all_arriving(json_t *list, const struct vpn_self_spec *self)
+{
+    if (self->client_range.len) {
+        add_clients_arriving(list, self->client_range);
+    }
+    add_arriving(list, "saddr", self->range);
+    add_arriving(list, "daddr", self->range);
+}
+
+static void add_all_forwarded(json_t *list, const struct vpn_self_spec *self)
+{
+    static const char *const DEVICES[] = {"iifname", "oifname"};
+
+    if (self->client_range.len) {
+        add_clients_forwarded(list, "iifname", "oifname");
+        add_clients_forwarded(list, "oifname", "iifname");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(DEVICES); i++) {
+        add_rule(list, "forwarded",
+                 json_pack("[o,o,o]", match_meta("==", DEVICES[i], VPN_DEVICE),
+                           match_meta("==", "nfproto", "ipv6"), drop()));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(DEVICES); i++) {
+        add_forwarded(list, DEVICES[i], "saddr", self->range);
+        add_forwarded(list, DEVICES[i], "daddr", self->range);
+    }
+}
+
+/* The table as nft lists it, without handles: the chains, and then each one's rules. */
 static json_t *document(const struct vpn_self_spec *self)
 {
-    struct ip4_prefix range = self->range;
     json_t *list = json_pack("[{s:{s:s, s:s}}]", "table", "family", "inet", "name", VPN_TABLE);
 
     add_chain(list, "arriving", "prerouting", -300);
     add_chain(list, "forwarded", "forward", 0);
     add_chain(list, "leaving", "postrouting", -150);
+    add_all_arriving(list, self);
+    add_all_forwarded(list, self);
     if (self->client_range.len) {
-        add_clients(list, self->client_range);
+        add_clients_leaving(list, self->client_range);
     }
-    add_arriving(list, "saddr", range);
-    add_arriving(list, "daddr", range);
-    add_rule(list, "forwarded",
-             json_pack("[o,o,o]", match_meta("==", "iifname", VPN_DEVICE),
-                       match_meta("==", "nfproto", "ipv6"), drop()));
-    add_rule(list, "forwarded",
-             json_pack("[o,o,o]", match_meta("==", "oifname", VPN_DEVICE),
-                       match_meta("==", "nfproto", "ipv6"), drop()));
-    add_forwarded(list, "iifname", "saddr", range);
-    add_forwarded(list, "iifname", "daddr", range);
-    add_forwarded(list, "oifname", "saddr", range);
-    add_forwarded(list, "oifname", "daddr", range);
-    add_leaving(list, range);
+    add_leaving(list, self->range);
     return list;
 }
 

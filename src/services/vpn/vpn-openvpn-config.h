@@ -4,8 +4,8 @@
  * deployment's nodes, told by an extended key usage of ours; a spoke takes the server's alone. Of
  * the certificate the file is read again whenever a spoke connects anew, so a renewed one needs no
  * restart; of the server see openvpn_loaded_until(). Packets may be fragmented on their way
- * (mtu-disc no), and timers are such that a spoke is back within 5 s of its server's return or of a new daemon in its
- * place: up to 3 s until it misses the pings, a second's pause, the handshake.
+ * (mtu-disc no), and timers are such that a spoke is back within 5 s of its server's return or of
+ * a new daemon in its place: up to 3 s until it misses the pings, a second's pause, the handshake.
  *
  * Source: openvpn(8) of 2.6. */
 #pragma once

@@ -297,8 +297,12 @@ static int matches(struct vpn *v)
 
 static int make_link(struct vpn *v, struct error *error)
 {
-    int rc = ovpn_device_make(v->nl, VPN_DEVICE, is_server(v));
-
+    /* One that runs holds a device that is no more. */
+    int rc = ovpn_stop(v->openvpn->daemon, error);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = ovpn_device_make(v->nl, VPN_DEVICE, is_server(v));
     if (rc == -ENOENT || rc == -ENODEV) {
         return error_set(error, 500, NULL,
                          "the kernel has no tun devices: /dev/net/tun is missing");
