@@ -44,6 +44,9 @@ openssl                  tests: certificates of a stranger
 openvpn                  outside clients, the fabric; tests: a stock client
 zbar-tools               tests: QR codes are read
 faketime                 tests: wrong clocks
+wrk                      bench: load of the API
+nebula                   bench: what we are compared with
+tinc                     bench: what we are compared with
 TEXT
 }
 

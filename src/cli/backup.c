@@ -16,7 +16,7 @@ static int take(void *arg, const char *data, size_t size)
 {
     struct target *target = arg;
 
-    target->rc = write_all(target->fd, data, size);
+    target->rc = cli_write_all(target->fd, data, size);
     target->size += size;
     return target->rc;
 }

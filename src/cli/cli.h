@@ -81,7 +81,7 @@ enum exit_code cli_write(struct cli *cli, const char *method, const char *path,
 typedef enum exit_code cli_fill_fn(void *arg, int fd);
 enum exit_code cli_write_file(const char *path, cli_fill_fn *fill, void *arg);
 /* Writes all of it; a negative errno. */
-int write_all(int fd, const char *data, size_t size);
+int cli_write_all(int fd, const char *data, size_t size);
 
 /* --- printing (print.c) --- */
 
@@ -132,5 +132,6 @@ command_fn run_export, run_apply;                                           /* a
 command_fn run_backup;                                                      /* backup.c */
 command_fn run_authority_list, run_authority_rollover;                      /* authority.c */
 command_fn run_client_add, run_client_config, run_client_renew, run_rotate; /* vpn.c */
+command_fn run_authority_list, run_authority_rollover;                      /* authority.c */
 command_fn run_version, run_help;                                           /* help.c */
 command_fn run_completion;                                                  /* completion.c */

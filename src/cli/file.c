@@ -7,7 +7,7 @@
 #include "cli/cli.h"
 #include "lib/mem.h"
 
-int write_all(int fd, const char *data, size_t size)
+int cli_write_all(int fd, const char *data, size_t size)
 {
     while (size > 0) {
         ssize_t written = write(fd, data, size);

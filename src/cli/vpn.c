@@ -85,7 +85,7 @@ static enum exit_code fetch_drawing(struct cli *cli, const char *id, struct buf 
 static enum exit_code fill(void *arg, int fd)
 {
     const struct buf *text = arg;
-    int rc = write_all(fd, text->data, text->size);
+    int rc = cli_write_all(fd, text->data, text->size);
 
     return rc < 0 ? cli_say(CLI_REFUSED, "cannot write: %s", strerror(-rc)) : CLI_OK;
 }

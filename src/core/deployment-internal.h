@@ -6,7 +6,10 @@
 
 enum {
     EVENTS_MAX = 10000, /* kept */
-    RECENT_MAX = 256,   /* transactions whose concerned nodes are remembered */
+    /* Transactions whose concerned nodes are remembered, and such nodes in all of them. */
+    RECENT_MAX = 256,
+    RECENT_NODES_MAX = 20000,
+    REPORTED_MAX = 16, /* statuses kept as trees */
     /* A write that loses its race is built again so often: each round somebody wins, so many who
      * change the same object (machines that join with one token) all get through. */
     WRITE_TRIES_MAX = 1000,
@@ -23,16 +26,23 @@ struct live {
     char *address;
     int64_t last_seen_usec; /* 0: not since this server started */
     int64_t acked;          /* revision applied */
+    int64_t concerned;      /* the newest revision that changed what the node must have */
     json_t *errors;         /* [{"key","message"}] or NULL */
-    json_t *status;         /* as reported, or NULL */
+    char *status;           /* as reported, or NULL: a text takes a fifth of the tree's memory */
+};
+
+/* A status as a tree, while it is looked at: of `live`, or NULL. */
+struct reported {
+    const struct live *live;
+    json_t *status;
 };
 
 struct waiter {
     struct deployment *d;
     int64_t revision;
+    struct omap concerned;
     struct omap pending; /* connected nodes that haven't acknowledged */
     json_t *away;        /* names of concerned nodes that are away */
-    size_t concerned;
     uv_timer_t timer;
     applied_fn *done;
     void *arg;
@@ -56,9 +66,14 @@ struct deployment {
     struct planner planner;
     struct channels channels;
     int64_t revision;
+    uint64_t generation;
     struct recent recent[RECENT_MAX];
-    size_t recent_at;
-    struct omap live; /* node -> struct live */
+    size_t recent_at;    /* modulo RECENT_MAX: the newest */
+    size_t recent_nodes; /* in all of them but the one that is being filled */
+    struct omap live;    /* node -> struct live */
+    struct reported reported[REPORTED_MAX];
+    size_t reported_at;
+    struct omap behind; /* those who have something to apply, or errors; not owned */
     struct waiter *waiters;
     struct deployment_listener *listeners;
     struct omap quarantine; /* claim key -> struct quarantine */
@@ -155,6 +170,9 @@ json_t *preview_deltas(struct deployment *d, const char *key, json_t *value);
 
 /* --- fleet.c --- */
 struct live *fleet_live(const struct deployment *d, const char *node);
+/* What the agent said of itself last, or NULL: borrowed, until REPORTED_MAX others were asked for
+ * or it says something else. */
+const json_t *fleet_reported(struct deployment *d, const struct live *live);
 void fleet_done(struct deployment *d);
 void fleet_forget(struct deployment *d, const char *node);
 /* Nodes' channels follow their objects. Returns 1 if that changed anything. */
@@ -162,7 +180,17 @@ int fleet_channels(struct deployment *d, const char *node, int64_t revision);
 /* "" or why the node hasn't applied the resource. */
 const char *fleet_problem(const struct deployment *d, const char *node, const char *key,
                           int64_t revision);
-void fleet_check_waiters(struct deployment *d);
+/* What the node must have has changed. */
+void fleet_concern(struct deployment *d, const char *node, int64_t revision);
 /* The channels a node with this spec is on: NULL-terminated, the caller frees both levels. */
 char **fleet_channel_names(const char *node, const json_t *spec);
 void fleet_free_names(char **names);
+
+/* --- waiting.c --- */
+/* Whom the transaction concerns is put into it, then it's ended. */
+struct recent *waiting_begin_recent(struct deployment *d, int64_t revision);
+void waiting_end_recent(struct deployment *d);
+/* The node has acknowledged something, or is away. */
+void waiting_check(struct deployment *d, const char *node);
+/* Ends all waiters. */
+void waiting_done(struct deployment *d);

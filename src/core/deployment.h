@@ -29,6 +29,9 @@ void deployment_close(struct deployment *d);
 
 const struct tree *deployment_tree(const struct deployment *d);
 int64_t deployment_revision(const struct deployment *d);
+/* Another number whenever anything that the tree or deployment_status() shows has changed, but for
+ * what changes with the clock alone (a token expires). */
+uint64_t deployment_generation(const struct deployment *d);
 struct store *deployment_store(const struct deployment *d);
 
 /* --- kinds --- */

@@ -316,7 +316,8 @@ int reconcile_sync(struct reconcile *r, int64_t revision, const char *digest)
         r->busy = 0;
     }
     r->known = 1;
-    save(r); /* a failure is told by the pass, which tries again */
+    /* The pass writes the file before it applies anything: once for many syncs that come together,
+     * as they do while many nodes join. Lost before that, the server sends them again. */
     reconcile_wake(r);
     return 0;
 }
@@ -370,6 +371,7 @@ int reconcile_leave(struct reconcile *r, struct error *error)
             first = first < 0 ? first : rc;
         }
     }
+    r->unsaved = 0; /* nothing of it is to be there again */
     if (first == 0 && unlink(r->path) < 0 && errno != ENOENT) {
         first = -errno;
         error_set(error, 500, NULL, "cannot remove %s: %s", r->path, strerror(-first));
@@ -467,6 +469,7 @@ void reconcile_free(struct reconcile *r)
     if (!r) {
         return;
     }
+    save(r); /* what came since the last pass */
     for (size_t i = 0; i < r->driver_len; i++) {
         if (r->drivers[i].self) {
             r->drivers[i].backend->stop(r->drivers[i].self);

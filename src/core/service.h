@@ -21,7 +21,7 @@ struct fact_type {
 /* The live state of nodes, for status(). */
 struct reports {
     const json_t *(*of_node)(const struct reports *reports, const char *node);
-    const struct deployment *deployment;
+    struct deployment *deployment;
     const char *service;
 };
 
@@ -62,7 +62,8 @@ struct service {
 
     /* Adds to the computed status of an object of its own kinds. `object` is as stored, with what
      * is sealed: only what people may see goes into `status`. reports->of_node() gives what a
-     * node's agent says of this service now, borrowed, or NULL. NULL: nothing to add. */
+     * node's agent says of this service now, borrowed until it is called again, or NULL. NULL:
+     * nothing to add. */
     void (*status)(const char *kind, const char *id, const json_t *object, struct view *view,
                    const struct reports *reports, json_t *status);
 };

@@ -135,6 +135,7 @@ struct link_client_config {
     const char *fingerprint;     /* the root that the server's chain must end in */
     const char *certificate_pem; /* our chain; NULL to join */
     const char *key_pem;
+    const char *source; /* our end's numeric IPv4 address; NULL: the system chooses */
     const struct link_limits *limits; /* NULL: the usual ones */
 };
 

@@ -148,6 +148,9 @@ static int load_one(const struct pki *pki, enum pki_role role, struct generation
     if (rc < 0) {
         return rc;
     }
+    if (is_retired && crl_made_usec(generation->last_crl, &generation->last_crl_usec) < 0) {
+        return error_set(error, 500, NULL, "%s isn't a revocation list", crl);
+    }
     rc = gnutls_x509_crt_verify(generation->pair.cert, &pki->root.cert, 1,
                                 GNUTLS_VERIFY_DISABLE_TIME_CHECKS, &status);
     if (rc < 0 || status != 0) {

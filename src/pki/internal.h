@@ -15,6 +15,7 @@ struct generation {
     unsigned number;       /* from 1 */
     struct x509_pair pair; /* key NULL: retired */
     char *last_crl;        /* PEM, of a retired one; else NULL */
+    int64_t last_crl_usec; /* when that was made */
 };
 
 /* All of one role's, oldest first; the last one signs. */
@@ -52,6 +53,9 @@ struct generation *generation_retiring(struct pki *pki, enum pki_role role);
 /* The CRL of a generation with the entries of `revoked` that are its. */
 int crl_of_generation(const struct generation *generation, const struct pki_revoked *revoked,
                       size_t len, char **ret_pem, struct error *error);
+
+/* When a list of ours was made; -EINVAL if it can't be read. */
+int crl_made_usec(const char *pem, int64_t *ret_usec);
 
 /* --- seal.c --- */
 /* Reads <folder>/seal.key, or makes it when missing. */

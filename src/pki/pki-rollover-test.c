@@ -144,13 +144,13 @@ static void listener_trusts_what_lives(void **state)
     pki_free(pki);
 }
 
-/* The last list of a retired one stays; what is revoked later can't get on it. */
+/* The last list of a retired one stays. */
 static void retired_one_leaves_its_list(void **state)
 {
     struct pki *pki = pki_fixture_open(state);
     _cleanup_free_ char *old = xstrdup(pki_authority_id(pki, PKI_AGENT));
     struct issued node = pki_fixture_issue(pki, PKI_AGENT, "x");
-    const struct pki_revoked revoked = {node.serial, old, clock_now_usec()};
+    const struct pki_revoked revoked = {node.serial, old, clock_now_usec() - 10000000};
     _cleanup_free_ char *before = NULL, *after = NULL;
 
     roll(pki, PKI_AGENT);
@@ -197,6 +197,33 @@ static void spent_one_is_trusted_no_more(void **state)
                                 "-CRLfile", list,     authority,        NULL};
     assert_output(argv, "certificate revoked");
     free(pem);
+    pki_fixture_issued_done(&node);
+    pki_free(pki);
+}
+
+/* What is revoked later can't get on its last list: then nothing that it signed is good. */
+static void retired_one_ends_with_a_later_revocation(void **state)
+{
+    struct pki *pki = pki_fixture_open(state);
+    _cleanup_free_ char *old = xstrdup(pki_authority_id(pki, PKI_AGENT));
+    struct issued node = pki_fixture_issue(pki, PKI_AGENT, "x");
+    const struct pki_revoked later = {node.serial, old, clock_now_usec() + 10000000};
+    _cleanup_free_ char *before = NULL, *after = NULL;
+
+    roll(pki, PKI_AGENT);
+    assert_int_equal(pki_retire(pki, PKI_AGENT, NULL, 0, NULL), 0);
+    assert_int_equal(pki_crl(pki, NULL, 0, &before, NULL), 0);
+    assert_int_equal(pki_crl(pki, &later, 1, &after, NULL), 0);
+    assert_int_equal(count_lists(before), 1 + PKI_ROLES + 1);
+    assert_int_equal(count_lists(after), 1 + PKI_ROLES);
+    for (int i = 0; i < 2; i++) {
+        _cleanup_free_ char *root = pki_fixture_file(*state, "root.pem", pki_root_pem(pki));
+        _cleanup_free_ char *authority = xasprintf("%s/pki/agent-ca.pem", (const char *)*state);
+        _cleanup_free_ char *list = pki_fixture_file(*state, "crl.pem", i ? after : before);
+        const char *const argv[] = {"openssl",  "verify", "-crl_check_all", "-CAfile", root,
+                                    "-CRLfile", list,     authority,        NULL};
+        assert_output(argv, i ? "certificate revoked" : ": OK");
+    }
     pki_fixture_issued_done(&node);
     pki_free(pki);
 }
@@ -304,6 +331,7 @@ int main(void)
         in_folder(listener_trusts_what_lives),
         in_folder(retired_one_leaves_its_list),
         in_folder(spent_one_is_trusted_no_more),
+        in_folder(retired_one_ends_with_a_later_revocation),
         in_folder(killed_at_any_step_it_is_usable),
         in_folder(failed_at_any_step_it_goes_on),
         in_folder(damage_is_told),

@@ -120,39 +120,42 @@ static struct wanted what_is_wanted(const struct client_change *change, const js
     };
 }
 
-int client_prepare(struct api *api, struct client_change *change, struct error *error)
+/* Makes what is wanted, into `sealed` and the spec of the change. */
+static int make_wanted(struct api *api, struct client_change *change, struct wanted wanted,
+                       const json_t *csr, json_t *sealed, struct error *error)
 {
-    _cleanup_free_ char *key = xasprintf("object/vpn/clients/%s", change->id ? change->id : "");
-    const struct tree_entry *entry = tree_get(deployment_tree(api->deployment), key);
-    const json_t *before = entry ? entry->value : NULL;
     int rc = 0;
 
-    if (!change->id || (change->verb == WRITE_CREATE) == (entry != NULL)) {
-        return 0; /* the write will be refused, with the reason */
-    }
-    if (change->verb == WRITE_CREATE) {
-        rc = VPN_CLIENTS.check_id(change->id, error);
-        if (rc < 0) {
-            return rc;
-        }
-    }
-    json_t *after = change->verb == WRITE_PATCH
-                        ? json_merge_patch(json_object_get(before, "spec"), change->spec)
-                        : json_incref(change->spec);
-    json_t *sealed = json_deep_copy(json_object_get(before, "sealed"));
-    struct wanted wanted = what_is_wanted(change, before, sealed, after);
-    sealed = sealed ? sealed : json_object();
-    if (wanted.certificate) {
-        const json_t *csr = json_object_get(after, "csr");
-        rc = csr && !json_is_string(csr)
-                 ? 0 /* the schema refuses it */
-                 : make_certificate(api, change->id, json_string_value(csr), sealed, error);
+    if (wanted.certificate && (!csr || json_is_string(csr))) { /* else the schema refuses it */
+        rc = make_certificate(api, change->id, json_string_value(csr), sealed, error);
     }
     if (wanted.foreign_wireguard) {
         json_object_del(sealed, "wireguardKey");
     } else if (wanted.wireguard && rc == 0) {
         rc = make_wireguard_key(api, change->spec, sealed, error);
     }
+    return rc;
+}
+
+int client_prepare(struct api *api, struct client_change *change, struct error *error)
+{
+    _cleanup_free_ char *key = xasprintf("object/vpn/clients/%s", change->id ? change->id : "");
+    const struct tree_entry *entry = tree_get(deployment_tree(api->deployment), key);
+    const json_t *before = entry ? entry->value : NULL, *had = json_object_get(before, "sealed");
+
+    if (!change->id || (change->verb == WRITE_CREATE) == (entry != NULL)) {
+        return 0; /* the write will be refused, with the reason */
+    }
+    int rc = entry ? 0 : VPN_CLIENTS.check_id(change->id, error);
+    if (rc < 0) {
+        return rc;
+    }
+    json_t *after = change->verb == WRITE_PATCH
+                        ? json_merge_patch(json_object_get(before, "spec"), change->spec)
+                        : json_incref(change->spec);
+    json_t *sealed = had ? json_deep_copy(had) : json_object();
+    struct wanted wanted = what_is_wanted(change, before, had, after);
+    rc = make_wanted(api, change, wanted, json_object_get(after, "csr"), sealed, error);
     json_decref(after);
     if (rc == 0 && (wanted.certificate || wanted.wireguard || wanted.foreign_wireguard)) {
         change->sealed = sealed;
@@ -259,39 +262,47 @@ static void tell_read(struct api_call *call, const char *id, const char *file)
     deployment_event(call->api->deployment, &actor, "secret-read", subject, message);
 }
 
-int client_read_file(struct api_call *call, const char *id, const char *file, struct buf *out,
-                     struct error *error)
+/* Makes the file with what it needs of what is sealed. */
+static int open_file(struct api *api, const char *id, const json_t *object, const char *file,
+                     struct buf *out, struct error *error)
 {
-    struct api *api = call->api;
-    _cleanup_free_ char *key = xasprintf("object/vpn/clients/%s", id);
-    const json_t *object = tree_value(deployment_tree(api->deployment), key);
     const json_t *sealed = json_object_get(object, "sealed");
     struct view view = {.tree = deployment_tree(api->deployment)};
+    struct vpn_client_parts parts = {.id = id,
+                                     .spec = json_object_get(object, "spec"),
+                                     .root = pki_root_pem(api->pki),
+                                     .certificate = json_get_string(sealed, "certificate", NULL)};
     char *private = NULL, *wireguard = NULL;
+    int rc = 0;
 
-    if (!object) {
-        return error_set(error, 404, NULL, "there is no vpn client \"%.100s\"", id);
-    }
-    const char *certificate = json_get_string(sealed, "certificate", NULL);
-    if (!certificate) {
+    if (!parts.certificate) {
         return error_set(error, 409, NULL,
                          "it has no certificate; make one: cnsmo vpn client renew %s", id);
     }
-    int rc = file_named(file)->is_secret ? unseal(api, sealed, "key", &private, error) : 0;
-    rc = rc == 0 && file_named(file)->is_secret
-             ? unseal(api, sealed, "wireguardKey", &wireguard, error)
-             : rc;
+    if (file_named(file)->is_secret) {
+        rc = unseal(api, sealed, "key", &private, error);
+        rc = rc < 0 ? rc : unseal(api, sealed, "wireguardKey", &wireguard, error);
+    }
     if (rc == 0) {
-        const struct vpn_client_parts parts = {.id = id,
-                                               .spec = json_object_get(object, "spec"),
-                                               .root = pki_root_pem(api->pki),
-                                               .certificate = certificate,
-                                               .key = private,
-                                               .wireguard_key = wireguard};
+        parts.key = private;
+        parts.wireguard_key = wireguard;
         rc = make_file(&view, &parts, file, out, error);
     }
     wipe(private);
     wipe(wireguard);
+    return rc;
+}
+
+int client_read_file(struct api_call *call, const char *id, const char *file, struct buf *out,
+                     struct error *error)
+{
+    _cleanup_free_ char *key = xasprintf("object/vpn/clients/%s", id);
+    const json_t *object = tree_value(deployment_tree(call->api->deployment), key);
+
+    if (!object) {
+        return error_set(error, 404, NULL, "there is no vpn client \"%.100s\"", id);
+    }
+    int rc = open_file(call->api, id, object, file, out, error);
     if (rc == 0 && file_named(file)->is_secret) {
         tell_read(call, id, file);
     }

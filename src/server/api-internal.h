@@ -73,6 +73,10 @@ struct api {
     size_t routes_len;
     struct omap strings; /* paths made for kinds */
     json_t *document;    /* OpenAPI, made when first asked for */
+    /* api-cache.c */
+    struct omap answers; /* target -> struct answer, all of one generation */
+    size_t answers_bytes;
+    uint64_t answers_generation;
     /* api-watch.c */
     struct deployment_listener listener;
     struct watcher *watchers;
@@ -114,6 +118,13 @@ void call_done(struct api_call *call, int status);
 
 /* Fills *ret_actor, which borrows from the call. */
 void call_actor(const struct api_call *call, struct actor *ret_actor);
+
+/* --- api-cache.c: the same for lists that are the same for everybody --- */
+/* Answers with what was kept: 1, and the call is gone; 0 if there is nothing. */
+int call_reply_cached(struct api_call *call);
+/* Answers 200, and keeps it; takes the reference. */
+void call_reply_and_keep(struct api_call *call, json_t *json);
+void cache_done(struct api *api);
 
 /* --- checking input --- */
 /* Only these parameters, each at most once; NULL-terminated. One ending in '+' may come often, one

@@ -309,6 +309,7 @@ void api_unref(struct api *api)
     free(api->cors_origin);
     free(api->scratch_dir);
     api_routes_free(api);
+    cache_done(api);
     json_decref(api->document);
     free(api);
 }

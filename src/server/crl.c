@@ -17,6 +17,7 @@ enum {
     REST_MAX_MSEC = 900, /* a revocation is in force within a second */
     RETRY_MSEC = 5000,
     HOUR_MSEC = 3600 * 1000,
+    PEM_MAX = 960 << 10, /* some 20,000 entries: agents take a line of 1 MiB */
 };
 
 static const char KEY[] = "pki/crl";
@@ -169,6 +170,10 @@ static void make(struct crl *crl)
     if (pki_crl(crl->pki, revoked, len, &pem, &error) < 0) {
         log_error("the revocation list can't be made", "error", error.detail, NULL);
         start(crl, RETRY_MSEC);
+        return;
+    }
+    if (strlen(pem) > PEM_MAX) {
+        log_error("too many certificates are revoked: the list stays as it was", NULL);
         return;
     }
     put(crl, pem, digest);

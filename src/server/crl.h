@@ -5,7 +5,8 @@
  * "of" says which entries and generations the list was made of, so that a server that starts again
  * changes nothing. The first change is in the list within the same turn of the loop; while more
  * come, one list is made for many of them, the rarer the longer it takes. Entries whose
- * certificates have expired are dropped every hour. */
+ * certificates have expired are dropped every hour. More than some 20,000 don't fit a message to
+ * an agent: then the list stays as it was, and the log says so. */
 #pragma once
 
 #include <uv.h>

@@ -2,6 +2,7 @@
 machine. The protocol is in src/link/link.h."""
 import base64
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -20,8 +21,15 @@ def make_request(folder, name):
     return key, request
 
 
-class Agent:
-    """Joins with a token of the admin's, and stays connected as that node until close()."""
+def issuer_of(certificate):
+    """The key id of who has signed a certificate in PEM."""
+    text = subprocess.run(["openssl", "x509", "-noout", "-ext", "authorityKeyIdentifier"],
+                          input=certificate, check=True, capture_output=True, text=True).stdout
+    return re.search(r"((?:[0-9A-F]{2}:){31}[0-9A-F]{2})", text)[1].replace(":", "").lower()
+
+
+class Member:
+    """Joins with a token of the admin's; then says and reads only what it is told to."""
 
     def __init__(self, server, admin, name, folder, **token):
         self.server, self.name, self.sending = server, name, threading.Lock()
@@ -29,21 +37,14 @@ class Agent:
         assert reply.status_code == 201, reply.text
         text = reply.json()["token"].partition(".")[2]
         parts = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        self.key, request = make_request(folder, name)
+        self.key, self.request = make_request(folder, name)
         self.connect()
         self.send({"type": "join", "version": 1, "token": parts["i"], "secret": parts["k"],
-                   "csr": request.read_text(), "id": name, "routes": [], "hostname": name,
+                   "csr": self.request.read_text(), "id": name, "routes": [], "hostname": name,
                    "agentVersion": "test"})
-        joined = self.wait_for("joined")
         self.certificate = folder / f"{name}.pem"
-        self.certificate.write_text(joined["certificate"])
+        self.certificate.write_text(self.wait_for("joined")["certificate"])
         self.tls.close()
-        self.connect(self.certificate, self.key)
-        self.send({"type": "hello", "version": 1, "id": name, "revision": 0, "digest": "0" * 32,
-                   "agentVersion": "test", "started": 1})
-        self.wait_for("welcome")
-        self.resources = {}
-        threading.Thread(target=self.follow, daemon=True).start()
 
     def connect(self, certificate=None, key=None):
         context = ssl.create_default_context(cafile=str(self.server.root))
@@ -52,6 +53,18 @@ class Agent:
         plain = socket.create_connection(("127.0.0.1", self.server.link_port), timeout=DEADLINE)
         self.tls = context.wrap_socket(plain, server_hostname="127.0.0.1")
         self.lines = self.tls.makefile("rb")
+
+    def hello(self):
+        """Connects as the node; the welcome."""
+        self.close()
+        self.connect(self.certificate, self.key)
+        self.send({"type": "hello", "version": 1, "id": self.name, "revision": 0,
+                   "digest": "0" * 32, "agentVersion": "test", "started": 1})
+        return self.wait_for("welcome")
+
+    def renew(self):
+        self.send({"type": "renew", "csr": self.request.read_text()})
+        self.certificate.write_text(self.wait_for("renewed")["certificate"])
 
     def send(self, message):
         with self.sending:
@@ -69,6 +82,24 @@ class Agent:
             if message["type"] == kind:
                 return message
 
+    def close(self):
+        try:
+            # Not the TLS socket's own, after which its reader would get what is on the wire.
+            socket.socket.shutdown(self.tls, socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.tls.close()
+
+
+class Agent(Member):
+    """Joins, and stays connected as that node until close()."""
+
+    def __init__(self, server, admin, name, folder, **token):
+        super().__init__(server, admin, name, folder, **token)
+        self.hello()
+        self.resources, self.errors = {}, []
+        threading.Thread(target=self.follow, daemon=True).start()
+
     def follow(self):
         """Takes what comes, and acknowledges it, until the link is closed."""
         while line := self.read():
@@ -77,10 +108,18 @@ class Agent:
                 self.resources[message["key"]] = message["body"]
             elif message["type"] == "delete":
                 self.resources.pop(message["key"], None)
+            elif message["type"] == "error":
+                self.errors.append(message)
             elif message["type"] == "snapshot":
                 self.resources = {}
             elif message["type"] == "sync":
-                self.send({"type": "ack", "revision": message["revision"], "errors": []})
+                self.acknowledge(message["revision"])
+
+    def acknowledge(self, revision):
+        try:
+            self.send({"type": "ack", "revision": revision, "errors": []})
+        except OSError:
+            pass  # the link is being closed
 
     def read(self):
         try:
@@ -96,7 +135,7 @@ class Agent:
         fact = {"port": 51820, "addresses": ["192.0.2.10"], "backend": "kernel", **facts}
         self.send({"type": "facts", "facts": {"vpn.self": fact}})
         self.until(lambda r: r.get(f"vpn/peer/{self.name}", {}).get("publicKey") ==
-                          fact["publicKey"])
+                   fact["publicKey"])
 
     def tell(self, admin, **vpn):
         """Tells its status, and returns when the server shows it."""
@@ -104,10 +143,3 @@ class Agent:
         self.send({"type": "status", "status": status})
         until("the status is there", lambda: admin.get(f"/api/v2/nodes/{self.name}").json()
               ["status"]["services"]["vpn"] == vpn)
-
-    def close(self):
-        try:
-            self.tls.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.tls.close()

@@ -7,10 +7,16 @@ import subprocess
 
 import pytest
 
-from agent import Agent, openssl
+from agents import Member, issuer_of
 from helpers import BUILD, DEADLINE, problem, until
 
+CLIENTS = "/api/v2/vpn/clients"
 NAMES = ["server", "agent", "client"]
+
+
+def openssl(*words):
+    return subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True,
+                          text=True, timeout=DEADLINE).stdout
 
 
 def generations(client, name):
@@ -54,13 +60,9 @@ def verify(server, folder, client, certificate):
 def agent(fresh_server, tmp_path):
     agents = []
 
-    def make(client, name):
-        agent = Agent(fresh_server, tmp_path, name)
-        agents.append(agent)
-        reply = client.post("/api/v2/tokens", json={"spec": {"uses": 1}})
-        assert reply.status_code == 201, reply.text
-        agent.join(reply.json()["token"])
-        return agent
+    def make(client, name, **token):
+        agents.append(Member(fresh_server, client, name, tmp_path, **token))
+        return agents[-1]
     yield make
     for agent in agents:
         agent.close()
@@ -93,7 +95,7 @@ def test_agents_of_both_generations_until_the_older_is_unused(fresh_server, agen
     one, two = agent(client, "Agent.1"), agent(client, "Agent.2")
     first, = generations(client, "agent")
     assert first["inUse"] == 2 and first["holders"] == ["nodes/Agent.1", "nodes/Agent.2"]
-    assert one.hello()["authority"] == first["keyId"] == one.issuer()
+    assert one.hello()["authority"] == first["keyId"] == issuer_of(one.certificate.read_text())
 
     assert rollover(client, "agent").status_code == 200
     new, old = generations(client, "agent")
@@ -101,13 +103,13 @@ def test_agents_of_both_generations_until_the_older_is_unused(fresh_server, agen
     assert old["keyId"] == first["keyId"] != new["keyId"]
     assert (new["inUse"], old["inUse"]) == (0, 2)
     until("the connected one hears of it",
-          lambda: one.expect("sync")["authority"] == new["keyId"])
+          lambda: one.wait_for("sync")["authority"] == new["keyId"])
     detail = problem(rollover(client, "agent"), 409)
     assert "Agent.1" in detail and "2" in detail
     one.renew()
-    assert one.issuer() == new["keyId"]
-    one.say(type="ping")
-    one.expect("pong")  # the same link goes on
+    assert issuer_of(one.certificate.read_text()) == new["keyId"]
+    one.send({"type": "ping"})
+    one.wait_for("pong")  # the same link goes on
 
     fresh_server.stop()
     fresh_server.start()
@@ -152,19 +154,40 @@ def test_server_has_a_new_certificate_at_once(fresh_server, agent):
                   "-CAfile", fresh_server.root, "-verify_return_error")
     authority = openssl("x509", "-in", fresh_server.state / "pki" / "server-ca-2.pem")
     assert authority in pem
-    one.say(type="ping")
-    one.expect("pong")
+    one.send({"type": "ping"})
+    one.wait_for("pong")
     one.hello()
     fresh_server.login()
     until("the older one is retired", lambda: states(client, "server") == ["active", "retired"])
 
 
-def test_client_authority_rolls_alone(fresh_server):
+def test_clients_keep_their_certificates(fresh_server, agent, tmp_path):
+    """Nobody on the clients' machines does anything: theirs are good until they are made anew."""
     client = fresh_server.login()
+    agent(client, "Hub.1", hub=True)
+    client.patch_spec("nodes", "Hub.1", {"endpoint": "127.0.0.1"})
+    certificates = {}
+    for name in ("alice", "bob"):
+        client.create("vpn/clients", {}, name)
+        certificates[name] = tmp_path / f"{name}.pem"
+        certificates[name].write_text(client.get(f"{CLIENTS}/{name}/cert").text)
     assert rollover(client, "client").status_code == 200
-    assert states(client, "client") == ["active", "retiring"]
     assert states(client, "agent") == states(client, "server") == ["active"]
+    new, old = generations(client, "client")
+    assert (new["state"], old["state"]) == ("active", "retiring")
+    assert old["holders"] == ["vpn/clients/alice", "vpn/clients/bob"]
+    for path in certificates.values():
+        assert ": OK" in verify(fresh_server, tmp_path, client, path)
+    assert client.delete(f"{CLIENTS}/bob").status_code == 204
+    until("revoked", lambda: "certificate revoked" in
+          verify(fresh_server, tmp_path, client, certificates["bob"]))
+    assert ": OK" in verify(fresh_server, tmp_path, client, certificates["alice"])
+    assert client.post(f"{CLIENTS}/alice/renew").status_code == 200
+    renewed = client.get(f"{CLIENTS}/alice/cert").text
+    assert issuer_of(renewed) == new["keyId"] != issuer_of(certificates["alice"].read_text())
     until("the older one is retired", lambda: states(client, "client") == ["active", "retired"])
+    certificates["alice"].write_text(renewed)
+    assert ": OK" in verify(fresh_server, tmp_path, client, certificates["alice"])
 
 
 def test_deleted_nodes_are_revoked(fresh_server, agent, tmp_path):
@@ -178,8 +201,8 @@ def test_deleted_nodes_are_revoked(fresh_server, agent, tmp_path):
         assert ": OK" in verify(fresh_server, tmp_path, client, certificate)
     assert client.delete("/api/v2/nodes/Agent.1").status_code == 204
     two.hello()
-    two.say(type="leave")
-    two.expect("left")
+    two.send({"type": "leave"})
+    two.wait_for("left")
     for certificate in (one.certificate, earlier, two.certificate):
         until("revoked", lambda c=certificate: "certificate revoked" in
               verify(fresh_server, tmp_path, client, c))
@@ -215,20 +238,27 @@ def revoked(value):
 def test_client_certificate_is_no_agents(fresh_server, agent, tmp_path):
     """Whatever a certificate of the clients' authority says, port 8444 isn't for it."""
     client = fresh_server.login()
-    one = agent(client, "Agent.1")
-    pki = fresh_server.state / "pki"
-    request = tmp_path / "request.pem"
-    request.write_text(one.request)
-    for role in ("node", "client"):
-        extensions = tmp_path / "extensions"
-        extensions.write_text("basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\n"
-                              "extendedKeyUsage=clientAuth\n"
-                              f"subjectAltName=URI:cnsmo:{role}:Agent.1\n")
-        leaf = openssl("x509", "-req", "-in", request, "-CA", pki / "client-ca.pem", "-CAkey",
-                       pki / "client-ca.key", "-days", 5, "-extfile", extensions)
-        one.certificate.write_text(leaf + (pki / "client-ca.pem").read_text())
-        with pytest.raises((AssertionError, ssl.SSLError, ConnectionError)):
-            one.hello()
+    one = agent(client, "Hub.1", hub=True)
+    client.patch_spec("nodes", "Hub.1", {"endpoint": "127.0.0.1"})
+    one.hello()
+    own, key = one.certificate, one.key
+    client.create("vpn/clients", {}, "alice")
+    one.certificate, one.key = tmp_path / "alice.pem", tmp_path / "alice.key"
+    one.certificate.write_text(client.get(f"{CLIENTS}/alice/cert").text)
+    one.key.write_text(client.get(f"{CLIENTS}/alice/key").text)
+    with pytest.raises((AssertionError, ssl.SSLError, ConnectionError)):
+        one.hello()
+    one.certificate, one.key = tmp_path / "forged.pem", key
+    pki, extensions = fresh_server.state / "pki", tmp_path / "extensions"
+    extensions.write_text("basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\n"
+                          "extendedKeyUsage=clientAuth\nsubjectAltName=URI:cnsmo:node:Hub.1\n")
+    leaf = openssl("x509", "-req", "-in", one.request, "-CA", pki / "client-ca.pem", "-CAkey",
+                   pki / "client-ca.key", "-days", 5, "-extfile", extensions)
+    one.certificate.write_text(leaf + (pki / "client-ca.pem").read_text())
+    with pytest.raises((AssertionError, ssl.SSLError, ConnectionError)):
+        one.hello()
+    one.certificate = own
+    one.hello()
 
 
 def test_command_line(fresh_server):

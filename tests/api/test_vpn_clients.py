@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from agents import make_request
+from agents import Agent, make_request
 from helpers import Stream, problem, until
 from test_cli import Cli
 from vpn_clients import (BASE, FILES, HUB_KEY, SECRET, admin, client, matrix_of_svg,  # noqa: F401
@@ -34,7 +34,8 @@ def test_a_client_is_made_and_shown(own, admin, client):
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT.*Z", status["certificate"]["expires"])
     assert status["sessions"] == [] and "sealed" not in made
     own.agent.until(lambda r: "vpn/client/openvpn/alice" in r)
-    assert own.agent.resources["vpn/client/openvpn/alice"] == {"address": spec["address"]}
+    assert own.agent.resources["vpn/client/openvpn/alice"] == {
+        "address": spec["address"], "serial": status["certificate"]["serial"]}
     assert own.agent.resources["vpn/client/wireguard/alice"] == {
         "address": upper(spec["address"]), "publicKey": spec["publicKey"]}
     assert own.agent.resources["vpn/clients/Hub.1"]["range"] == "10.77.248.0/21"
@@ -112,12 +113,25 @@ def test_a_hub_with_clients_stays_one(own, admin, client):
     assert admin.patch_spec("nodes", "Hub.1", {"cloud": "c1"}).status_code == 200
 
 
+def test_a_hub_with_clients_does_not_leave(own, admin, client, tmp_path):
+    agent = Agent(own, admin, "Leaver", tmp_path, hub=True)
+    client("alice", hub="Leaver")
+    agent.send({"type": "leave"})
+    until("it is told", lambda: agent.errors)
+    assert agent.errors[0]["status"] == 409 and '"alice"' in agent.errors[0]["detail"]
+    assert admin.get("/api/v2/nodes/Leaver").status_code == 200
+    agent.close()
+    admin.delete(f"{BASE}/alice")
+    assert admin.delete("/api/v2/nodes/Leaver").status_code == 204
+
+
 def test_a_client_moves_to_another_hub(own, admin, client):
     admin.create("nodes", {"hub": True, "endpoint": "192.0.2.2:7"}, "Hub.2")
     first = client("alice")["spec"]
     reply = admin.patch_spec("vpn/clients", "alice", {"hub": "Hub.2"})
     assert reply.status_code == 200, reply.text
-    assert reply.json()["spec"]["address"] == "10.77.240.1"
+    range_ = ipaddress.ip_network(admin.spec("nodes", "Hub.2")["clientRange"])
+    assert ipaddress.ip_address(reply.json()["spec"]["address"]) in range_
     assert reply.json()["spec"]["publicKey"] == first["publicKey"]
     own.agent.until(lambda r: "vpn/clients/Hub.1" not in r)
     assert "remote 192.0.2.2 1194\n" in text_of(admin, "alice", "config")  # not the tunnel's port
@@ -159,7 +173,7 @@ def test_the_other_fabric_and_another_port(own, admin, client):
         reply = admin.patch_spec("settings", "overlay", {"fabric": "openvpn", "clientPort": 1195})
         assert reply.status_code == 200, reply.text
         own.agent.until(lambda r: "vpn/client/wireguard/alice" not in r)
-        assert own.agent.resources["vpn/client/openvpn/alice"] == {"address": spec["address"]}
+        assert own.agent.resources["vpn/client/openvpn/alice"]["address"] == spec["address"]
         assert own.agent.resources["vpn/clients/Hub.1"]["port"] == 1195
         assert "remote 127.0.0.1 1195\n" in text_of(admin, "alice", "ovpn")
         for file in ("wireguard", "qr"):
@@ -178,7 +192,8 @@ def test_sessions_are_shown(own, admin, client):
                "rxBytes": 10, "txBytes": 20}
     own.agent.tell(admin, state="running", message="", clients=[
         {"name": "alice", **session}, {"name": "bob", **session},
-        {"name": "alice", **session, "protocol": "wireguard", "since": None}])
+        {"name": "alice", **session, "protocol": "wireguard", "since": None},
+        {"name": "alice", **session, "protocol": "wireguard", "from": ""}])  # not heard yet
     status = admin.get(f"{BASE}/alice").json()["status"]
     assert status["sessions"] == [session, {**session, "protocol": "wireguard", "since": None}]
     assert status["problem"] == ""
@@ -194,6 +209,20 @@ def test_dry_runs_make_nothing(own, admin, tmp_path):
     assert {d["key"] for d in reply.json()["deltas"]} == {"vpn/client/openvpn/alice",
                                                           "vpn/clients/Hub.1"}
     problem(admin.get(f"{BASE}/alice"), 404)
+
+
+def test_the_document_has_every_route(own):
+    paths = own.client().get("/api/v2/openapi.json").json()["paths"]
+    for file in FILES:
+        operation = paths[f"{BASE}/{{id}}/{file}"]["get"]
+        assert operation["x-cnsmo-role"] == ("operator" if file in SECRET else "viewer")
+        assert operation["tags"] == ["vpn/clients"]
+        assert set(operation["responses"]) >= {"200", "401", "403", "404", "409"}
+    assert paths[f"{BASE}/{{id}}/renew"]["post"]["x-cnsmo-role"] == "operator"
+    assert "requestBody" not in paths[f"{BASE}/{{id}}/renew"]["post"]
+    for name in ("key", "cert", "config", "ca"):
+        assert f"/api/v1/certs/clients/{{id}}/{name}" in paths
+    assert paths["/api/v1/certs/clients/{id}"]["post"]["x-cnsmo-role"] == "operator"
 
 
 # --- keys and certificates -----------------------------------------------------------------------
@@ -235,6 +264,7 @@ def test_renewal_replaces_and_revokes(own, admin, client, tmp_path):
     assert second["spec"]["publicKey"] != first["spec"]["publicKey"]
     old, new = (o["status"]["certificate"]["serial"] for o in (first, second))
     assert old != new
+    own.agent.until(lambda r: r["vpn/client/openvpn/alice"]["serial"] == new)
     for file, text in files.items():
         assert text_of(admin, "alice", file) != text, file
     revoked = stored_keys(admin, tmp_path, "revoked/")
@@ -244,6 +274,26 @@ def test_renewal_replaces_and_revokes(own, admin, client, tmp_path):
     assert event["subject"] == "vpn/clients/alice"
     admin.delete(f"{BASE}/alice")
     assert f"revoked/{new}" in stored_keys(admin, tmp_path, "revoked/")
+
+
+def revoked_serials(pem):
+    """Of every list in a bundle."""
+    lists = re.findall("-----BEGIN X509 CRL-----.*?-----END X509 CRL-----\n", pem, re.S)
+    texts = [run("openssl", "crl", "-noout", "-text", stdin=text) for text in lists]
+    return {s.lower() for text in texts for s in re.findall("Serial Number: ([0-9A-F]+)", text)}
+
+
+def test_hubs_are_told_what_is_revoked(own, admin, client):
+    def told(serial):
+        pem = own.agent.resources.get("vpn/crl", {}).get("pem", "")
+        return serial in revoked_serials(pem)
+
+    first = client("alice")["status"]["certificate"]["serial"]
+    second = admin.post(f"{BASE}/alice/renew").json()["status"]["certificate"]["serial"]
+    until("the renewed one's old certificate is on the list", lambda: told(first))
+    assert not told(second)
+    admin.delete(f"{BASE}/alice")
+    until("the deleted one's certificate is on the list", lambda: told(second))
 
 
 def test_changes_keep_keys(admin, client, tmp_path):

@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from helpers import problem
+from helpers import problem, until
 from test_cli import FORBIDDEN, REFUSED, USAGE, Cli, on_terminal
 from vpn_clients import (BASE, admin, client, matrix_of_svg, matrix_of_terminal,  # noqa: F401
                          own, text_of, viewer)
@@ -64,6 +64,27 @@ def test_cli_refuses_what_is_wrong(own, admin, viewer, cli, client, tmp_path):
     for format_ in ("ovpn", "key", "wireguard", "qr"):
         done = looking.run("vpn", "client", "config", "laptop", "--format", format_, code=FORBIDDEN)
         assert done.stdout == "" and "operator" in done.stderr
+
+
+def applies(cli, document):
+    process = cli.start("apply", "-f", str(document))
+    process.communicate()
+    return process.returncode == 0
+
+
+def test_cli_export_can_be_applied(admin, cli, client, tmp_path):
+    before = client("laptop")
+    document = tmp_path / "document.json"
+    document.write_text(cli.out("export"))
+    key = text_of(admin, "laptop", "key")
+    cli.run("apply", "-f", str(document))
+    assert text_of(admin, "laptop", "key") == key  # what is there stays
+    admin.delete(f"{BASE}/laptop")
+    until("its address is free again", lambda: applies(cli, document))
+    after = admin.get(f"{BASE}/laptop").json()
+    assert after["spec"] == before["spec"]
+    assert text_of(admin, "laptop", "key") != key
+    assert "# PrivateKey" in text_of(admin, "laptop", "wireguard")  # whose key isn't here
 
 
 def test_cli_shows_a_qr_code(admin, cli):

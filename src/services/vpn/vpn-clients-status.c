@@ -6,7 +6,8 @@
 #include "lib/mem.h"
 #include "services/vpn/vpn-clients.h"
 
-/* The sessions of the client that its hub tells of. */
+/* The sessions of the client that its hub tells of. A WireGuard peer is told of as soon as it is
+ * known: only one that was heard, from somewhere, is a session. */
 static json_t *sessions_of(const char *id, const json_t *report)
 {
     static const char *const SHOWN[] = {"protocol", "since", "from", "rxBytes", "txBytes"};
@@ -14,7 +15,8 @@ static json_t *sessions_of(const char *id, const json_t *report)
     size_t i;
 
     json_array_foreach (json_object_get(report, "clients"), i, item) {
-        if (strcmp(json_get_string(item, "name", ""), id) != 0) {
+        if (strcmp(json_get_string(item, "name", ""), id) != 0 ||
+            !*json_get_string(item, "from", "")) {
             continue;
         }
         json_t *session = json_object();
@@ -37,6 +39,7 @@ static char *problem_of(const char *id, const json_t *object, struct view *view,
     const json_t *spec = json_object_get(object, "spec"),
                  *sealed = json_object_get(object, "sealed");
     const json_t *server = json_object_get(report, "clientServer");
+    const char *state = json_get_string(server, "state", "");
     char *problem = vpn_client_problem(view, id, spec);
     int64_t expires;
 
@@ -53,8 +56,7 @@ static char *problem_of(const char *id, const json_t *object, struct view *view,
         return xasprintf("its certificate has expired; make another: cnsmo vpn client renew %s",
                          id);
     }
-    if (server && strcmp(json_get_string(server, "state", "running"), "running") != 0 &&
-        *json_get_string(server, "message", "")) {
+    if (strcmp(state, "failed") == 0 || strcmp(state, "degraded") == 0) {
         free(problem);
         return xasprintf("its hub's OpenVPN server: %s", json_get_string(server, "message", ""));
     }
