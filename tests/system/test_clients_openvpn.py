@@ -113,6 +113,15 @@ def test_revoked_client_that_comes_again_has_a_new_certificate(lab, alice):
     wait_pings(alice.host, lab.overlay_address("Agent.2"))
 
 
+def test_renewed_client_loses_its_session_with_the_old_certificate(lab, alice):
+    node = lab.overlay_address("Agent.1")
+    lab.api.post("/vpn/clients/alice/renew")
+    wait_for("the cut", lambda: not alice.host.ping(node), 4)
+    alice.stop()
+    alice.start(lab, "alice")
+    wait_pings(alice.host, node)
+
+
 def test_the_later_of_two_with_one_file_wins(lab, alice, laptops):
     """OpenVPN gives one name one session; the earlier one is put out."""
     second = laptops[1]
