@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from helpers import host_state, status_of, uninterrupted, wait_connected, wait_pings
+from helpers import gap, host_state, status_of, uninterrupted, wait_connected, wait_pings
 from lab.node import clock_shift
 from lab.processes import alive, wait_for
 from test_paths import leaked, trap_leaks
@@ -283,7 +283,8 @@ def test_conversion_there_and_back(fresh_lab):
     keys = {name: host.out(["wg", "show", "cnsmo0", "public-key"])
             for name, host in lab.hosts.items()}
     trap_leaks(internet)
-    talk = lab.host("Agent.1").spawn(["ping", "-n", "-i", "0.05", known["Agent.2"]])
+    one = lab.host("Agent.1")
+    talk = one.spawn(["ping", "-D", "-n", "-i", "0.02", known["Agent.2"]], log="talk.log")
     try:
         convert(lab, "openvpn")
         everybody_is_back(lab, known, 20)
@@ -299,4 +300,6 @@ def test_conversion_there_and_back(fresh_lab):
         assert leaked(internet) == 0
     finally:
         talk.signal(signal.SIGINT)
+        talk.wait(5)
+        print(f"longest silence while converting: {gap(one.log_path('talk.log').read_text()):.1f} s")
         internet.nft("delete table bridge leak")
