@@ -64,10 +64,16 @@ static void remember(struct ovpn *o, const char *name, char *text)
 static char *member_text(const struct ovpn_member *member)
 {
     char address[IP4_TEXT_SIZE], mask[IP4_TEXT_SIZE];
+    struct buf text = BUF_INIT(MEMBER_SIZE_MAX);
 
-    ip4_format(member->address, address);
-    ip4_format(ip4_mask(member->mask_len), mask);
-    return xasprintf("ifconfig-push %s %s\n# %s\n", address, mask, member->tag);
+    buf_printf(&text, "ifconfig-push %s %s\n", ip4_format(member->address, address),
+               ip4_format(ip4_mask(member->mask_len), mask));
+    if (member->route.len) {
+        buf_printf(&text, "iroute %s %s\n", ip4_format(member->route.address, address),
+                   ip4_format(ip4_mask(member->route.len), mask));
+    }
+    buf_printf(&text, "# %s\n", member->tag);
+    return text.data;
 }
 
 void ovpn_members_done(struct ovpn *o)

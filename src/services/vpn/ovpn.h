@@ -110,6 +110,7 @@ const struct ovpn_session *ovpn_sessions(const struct ovpn *o, size_t *ret_len);
 struct ovpn_member {
     uint32_t address;
     uint8_t mask_len;
+    struct ip4_prefix route; /* addresses behind it that it also sends from; len 0: none */
     /* Anything that shall end the member's session when it changes, such as a serial; "" if
      * nothing. Printable, without newlines. */
     const char *tag;
