@@ -294,12 +294,7 @@ static enum backend_match compare_server(struct clients *c, const json_t *json)
 static int parse_member(const struct clients *c, const json_t *json,
                         struct ovpn_member *ret_member)
 {
-    const char *serial = json_get_string(json, "serial", "");
-
-    if (serial[strspn(serial, "0123456789abcdef")] != '\0') {
-        return -EINVAL;
-    }
-    *ret_member = (struct ovpn_member){.mask_len = c->spec.range.len, .tag = serial};
+    *ret_member = (struct ovpn_member){.mask_len = c->spec.range.len, .tag = ""};
     return ip4_parse(json_get_string(json, "address", ""), &ret_member->address);
 }
 
