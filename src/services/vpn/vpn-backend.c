@@ -250,6 +250,12 @@ static int is_told(const struct vpn *v, const json_t *spec)
            strcmp(json_get_string(spec, "publicKey", ""), v->keys.next_public) == 0;
 }
 
+/* What we get of ourselves the others get too; without a key they can't do anything with it. */
+static void note_announced(struct vpn *v, const json_t *spec)
+{
+    v->path.announced = json_get_string(spec, "publicKey", "")[0] != '\0';
+}
+
 static enum backend_match compare_peer(struct vpn *v, const char *key, const json_t *spec,
                                        const struct vpn_state *state)
 {
@@ -257,7 +263,7 @@ static enum backend_match compare_peer(struct vpn *v, const char *key, const jso
     struct error error;
 
     if (is_own_peer(v, key)) {
-        v->path.announced = 1;
+        note_announced(v, spec);
         return is_told(v, spec) ? MATCH_UPDATE : MATCH_SAME;
     }
     if (vpn_peer_take(v, id, spec, &error) < 0) {
@@ -367,7 +373,7 @@ static void apply_selves(struct vpn *v, struct backend_item *items, size_t len)
 /* The others have our new key now: it becomes the device's. */
 static int apply_own_peer(struct vpn *v, const struct backend_item *item, struct error *error)
 {
-    v->path.announced = 1; /* what we get of ourselves the others get too */
+    note_announced(v, item->spec);
     if (!is_told(v, item->spec)) {
         return 0;
     }
