@@ -1,4 +1,4 @@
-"""bench.py [NAME…] [--json FILE] [--quick] - what CNSMO costs, next to what it is compared with.
+"""bench.py [NAME…] [--json FILE] [--markdown FILE] [--quick] - what CNSMO costs.
 
     get      API v1 and v2: the list of nodes, by wrk
     fleet    a server with 100, 1,000 and 10,000 agents
@@ -13,6 +13,7 @@ swarm (swarm.h) through join with a token of many uses, once for the run, and gr
 size to the next. Above 500 nodes the deployment has two hubs and no mesh.
 """
 import argparse
+import pathlib
 import sys
 import time
 import traceback
@@ -34,6 +35,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these")
     parser.add_argument("--json", metavar="FILE", help="write everything to this file too")
+    parser.add_argument("--markdown", metavar="FILE", help="write the table to this file too")
     parser.add_argument("--quick", action="store_true", help="small numbers, to try the bench")
     args = parser.parse_args()
     unknown = set(args.names) - set(GROUPS)
@@ -51,6 +53,8 @@ def main():
     report.print()
     if args.json:
         report.write(args.json)
+    if args.markdown:
+        pathlib.Path(args.markdown).write_text(report.markdown())
     return 1 if report.failures else 0
 
 

@@ -129,7 +129,7 @@ class Swarm:
             first = max(first, have + 1)
             if first <= last:
                 token = server.token(last - first + 1, hub=hub)
-                self.say(do="enrol", token=token, first=first, last=last, parallel=64)
+                self.say(do="enrol", token=token, first=first, last=last, parallel=32)
                 self.expect("enrolled", timeout)
         self.say(do="connect", parallel=20000)
         self.expect("connected", timeout)

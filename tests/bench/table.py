@@ -108,6 +108,15 @@ class Report:
         for failure in self.failures:
             print(f"not measured: {failure['group']}: {failure['reason']}")
 
+    def markdown(self):
+        """For the README: what people should know, without the group's name."""
+        lines = [self.header(), "", "| what | value | least … most | target | |",
+                 "|---|---|---|---|---|"]
+        for row in self.rows:
+            _, *cells = row.cells()
+            lines.append("| " + " | ".join(cells[:4] + [f"{cells[4]} {cells[5]}".strip()]) + " |")
+        return "\n".join(lines) + "\n"
+
     def write(self, path):
         text = json.dumps({**self.machine, "quick": self.is_quick,
                            "rows": [row.as_json() for row in self.rows],

@@ -276,6 +276,10 @@ static void on_connected(uv_connect_t *request, int status)
     m->connected = 1;
     ask(m, ASK_LINE, "state on\n");
     ask(m, ASK_STATE, "state\n");
+    /* A server waits for us when it starts, so that we see every session come up; not again when
+     * it restarts by itself, since we may be gone by then. */
+    ask(m, ASK_LINE, "hold off\n");
+    ask(m, ASK_LINE, "hold release\n");
     ask(m, ASK_SESSIONS, "status 3\n");
 }
 

@@ -148,8 +148,9 @@ int ovpn_member_put(struct ovpn *o, const char *name, const struct ovpn_member *
     if (rc < 0) {
         return rc;
     }
+    int is_new = !omap_get(&o->members, name);
     remember(o, name, TAKE(text));
-    if (o->management) {
+    if (o->management && !is_new) {
         struct ovpn_cut *cut = xnew(struct ovpn_cut);
         cut->id = ~0UL;
         cut->serial = management_ask(o->management);

@@ -86,7 +86,7 @@ static char *configuration(const struct ovpn *o, const struct ovpn_spec *spec)
     buf_printf(&conf, "ifconfig-noexec\nroute-noexec\nscript-security 0\nverb 2\n");
     add_path(&conf, "management", o->socket_path, " unix");
     if (spec->server) {
-        buf_printf(&conf, "mode server\ntls-server\n");
+        buf_printf(&conf, "mode server\ntls-server\nmanagement-hold\n");
         add_path(&conf, "client-config-dir", o->members_path, "");
         buf_printf(&conf, "ccd-exclusive\n");
         add_path(&conf, "crl-verify", o->crl_path, "");
