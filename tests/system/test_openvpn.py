@@ -7,7 +7,9 @@ import time
 import pytest
 
 from helpers import gap, host_state, status_of, uninterrupted, wait_connected, wait_pings
-from lab.node import clock_shift
+from openvpn_client import DEVICE, Laptop, client_server, make_client
+from lab.lab import TOP
+from lab.node import AGENT_LOG, clock_shift
 from lab.processes import alive, wait_for
 from test_paths import leaked, trap_leaks
 
@@ -235,6 +237,28 @@ def test_nothing_leaks_when_openvpn_is_down(lab):
         internet.nft("delete table bridge leak")
 
 
+CAPABILITIES = "cap_net_admin,cap_net_raw,cap_net_bind_service,cap_kill,cap_sys_ptrace,cap_dac_override"
+
+
+@pytest.mark.logs(*RECONNECT)
+@pytest.mark.parametrize("name", ["Server", "Agent.1"])
+def test_with_the_rights_of_the_unit(lab, name):
+    """What packaging/cnsmo-agent.service.in leaves is enough for openvpn too."""
+    known, host = addresses(lab), lab.host(name)
+    text = (TOP / "packaging/cnsmo-agent.service.in").read_text()
+    assert CAPABILITIES.upper().split(",") == next(
+        line for line in text.splitlines() if line.startswith("CapabilityBoundingSet=")
+    ).split("=")[1].split()
+    host.stop_agent()
+    host.kill_processes("openvpn")
+    host.run(["ip", "link", "del", "cnsmo0"])
+    few = "-all," + ",".join(f"+{one[4:]}" for one in CAPABILITIES.split(","))
+    host.spawn(["setpriv", "--bounding-set", few, "--no-new-privs", "cnsmo-agent", "run"],
+               log=AGENT_LOG)
+    everybody_is_back(lab, known, 20)
+    wait_connected(lab, name)
+
+
 @pytest.mark.logs("clock", "certificate", *RECONNECT)
 @pytest.mark.parametrize("shift", ["-1d", "+1d"])
 def test_clock_wrong_by_a_day(lab, stranger, shift):
@@ -263,6 +287,9 @@ def test_hub_is_another_node_than_the_server(fresh_lab):
     everybody_is_back(lab, addresses(lab), 20)
     assert [peer["node"] for peer in vpn(lab, "Agent.2")["peers"]] == ["Agent.1"]
     assert {peer["node"] for peer in vpn(lab, "Agent.1")["peers"]} == {"Server", "Agent.2"}
+    # Nobody has a WireGuard key yet.
+    convert(lab, "wireguard")
+    everybody_is_back(lab, addresses(lab), 20)
 
 
 def convert(lab, fabric):
@@ -303,3 +330,27 @@ def test_conversion_there_and_back(fresh_lab):
         talk.wait(5)
         print(f"longest silence while converting: {gap(one.log_path('talk.log').read_text()):.1f} s")
         internet.nft("delete table bridge leak")
+
+
+@pytest.mark.logs("openvpn", "hub", *RECONNECT)
+@pytest.mark.lab(nodes=2, clouds=2, fabric="openvpn")
+def test_outside_clients_of_a_hub_beside_the_server(fresh_lab):
+    """Their hub is a spoke itself: the server must know what is behind it."""
+    lab = fresh_lab
+    lab.api.patch("/nodes/Agent.1?wait=applied&timeout=30", {"spec": {
+        "hub": True, "endpoint": lab.topology.address("Agent.1")}})
+    address = make_client(lab, "carol", hub="Agent.1")
+    laptop = Laptop(lab.add("Road", 2))
+    wait_for("the clients' server", lambda: client_server(lab, "Agent.1").get("state") == "running",
+             30)
+    laptop.start(lab, "carol")
+    for node in ("Server", "Agent.1", "Agent.2"):
+        wait_pings(laptop.host, lab.overlay_address(node), 10)
+        wait_pings(lab.host(node), address, 10)
+    # To nowhere else than the overlay, and not to addresses that nobody has.
+    laptop.host.ip(f"route add 192.0.2.99/32 dev {DEVICE}")
+    assert not laptop.host.ping("192.0.2.99")
+    unused = lab.host("Agent.2").run(["ping", "-n", "-c", "3", "-W", "1", "10.77.255.99"],
+                                     check=False).stdout
+    assert "exceeded" not in unused, unused
+    laptop.stop(9)

@@ -235,6 +235,8 @@ json_t *vpn_wireguard_peer_status(struct vpn *v, const char *id, const struct vp
                                   struct vpn_count *count);
 int64_t vpn_wireguard_tick_msec(const struct vpn *v);
 void vpn_wireguard_tick(struct vpn *v);
+/* Everything about the peers' ways: the device is gone, or will have all peers anew. */
+void vpn_wireguard_forget(struct vpn *v);
 /* The others were given our new key: all peers begin anew, as if we had just come. */
 int vpn_wireguard_begin_again(struct vpn *v, struct error *error);
 struct path_now vpn_now(void);

@@ -244,7 +244,9 @@ static void try_endpoint(struct path_peer *p, struct path_now now)
         p->tried_slot = slot;
         p->tried_usec = now.usec;
         p->want.endpoint = endpoint;
-        p->want.renew |= p->seen.present && (!first || p->seen.handshake_sec);
+        /* Packets that came while it had no endpoint were tries of WireGuard's own, the next of
+         * which would be 5 s later. */
+        p->want.renew |= p->seen.present && (!first || p->seen.handshake_sec || !p->heard);
     }
 }
 

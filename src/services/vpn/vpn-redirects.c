@@ -22,6 +22,7 @@ static char *kept_path(const struct vpn *v)
 
 void vpn_redirects_keep(const struct vpn *v)
 {
+    _cleanup_free_ char *folder = xasprintf("%s/vpn", v->env->state_dir);
     _cleanup_free_ char *path = kept_path(v);
     _cleanup_buf_ struct buf value = BUF_INIT(16);
 
@@ -29,7 +30,8 @@ void vpn_redirects_keep(const struct vpn *v)
         return; /* of the first device; a later one finds what the kernel made of it */
     }
     /* Without it there is nothing to put back: no reason not to have a tunnel. */
-    if (file_read(REDIRECTS, &value) == 0 && value.size > 0) {
+    if (file_read(REDIRECTS, &value) == 0 && value.size > 0 &&
+        file_make_folder(folder, 0700) == 0) {
         vpn_write(path, value.data, 0600);
     }
 }

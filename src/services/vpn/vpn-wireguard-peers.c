@@ -269,6 +269,15 @@ static int set_peers(struct vpn *v, const char *const *gone, size_t gone_len, st
     return rc;
 }
 
+void vpn_wireguard_forget(struct vpn *v)
+{
+    omap_foreach (e, &v->peers) {
+        struct vpn_peer *peer = e->value;
+        peer->path = (struct path_peer){.config = peer->path.config};
+    }
+    v->path = (struct path){.announced = v->path.announced};
+}
+
 int vpn_wireguard_begin_again(struct vpn *v, struct error *error)
 {
     struct args args = {0};
@@ -281,11 +290,7 @@ int vpn_wireguard_begin_again(struct vpn *v, struct error *error)
     }
     rc = rc == 0 ? args_run(&args, error) : rc;
     args_clear(&args);
-    omap_foreach (e, &v->peers) {
-        struct vpn_peer *peer = e->value;
-        peer->path = (struct path_peer){.config = peer->path.config};
-    }
-    v->path = (struct path){.announced = v->path.announced};
+    vpn_wireguard_forget(v);
     return rc;
 }
 

@@ -189,7 +189,7 @@ static int take_away(struct vpn *v, struct error *error)
     int rc = vpn_device_drop_link(v, &VPN_WIREGUARD, error);
     dump_done(&v->dump);
     v->reachable = 0;
-    v->path.start_usec = 0;
+    vpn_wireguard_forget(v);
     return rc;
 }
 
