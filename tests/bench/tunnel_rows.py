@@ -112,7 +112,8 @@ def convert(lab):
     lab.api.patch("/settings/overlay", {"spec": {"fabric": "openvpn"}})
 
     def converted():
-        states = {name: node["status"]["services"]["vpn"] for name, node in lab.api.nodes().items()}
+        states = {name: node["status"]["services"]["vpn"]
+                  for name, node in lab.api.nodes().items()}
         waiting = {name: state.get("message") or state.get("fabric")
                    for name, state in states.items()
                    if state.get("fabric") != "openvpn" or state["state"] != "running"}
