@@ -151,6 +151,14 @@ static void copy_text(char *to, size_t size, struct nlattr *from)
     }
 }
 
+static int is_persistent_tun(struct nlattr *data)
+{
+    struct nlattr *attrs[IFLA_TUN_MAX + 1];
+
+    return data && nla_parse_nested(attrs, IFLA_TUN_MAX, data, NULL) == 0 &&
+           attrs[IFLA_TUN_PERSIST] && nla_get_u8(attrs[IFLA_TUN_PERSIST]) != 0;
+}
+
 static int take_link(struct nl_msg *msg, struct answer *answer)
 {
     struct nlmsghdr *header = nlmsg_hdr(msg);
@@ -170,6 +178,8 @@ static int take_link(struct nl_msg *msg, struct answer *answer)
     if (attrs[IFLA_LINKINFO] &&
         nla_parse_nested(info, IFLA_INFO_MAX, attrs[IFLA_LINKINFO], NULL) == 0) {
         copy_text(link->kind, sizeof link->kind, info[IFLA_INFO_KIND]);
+        link->persistent =
+            strcmp(link->kind, "tun") == 0 && is_persistent_tun(info[IFLA_INFO_DATA]);
     }
     return 0;
 }

@@ -37,7 +37,8 @@ struct netlink_link {
     char kind[16]; /* "wireguard", "tun", "bridge"; "" for hardware */
     char alias[64];
     unsigned mtu_bytes;
-    int up; /* administratively */
+    int up;         /* administratively */
+    int persistent; /* a tun device that stays without a program */
 };
 
 /* -ENODEV if there is none of this name. */

@@ -18,13 +18,16 @@ struct ovpn {
     struct ovpn_env env;
     char *name;
     char *folder; /* <run_dir>/vpn */
-    char *conf_path, *socket_path, *crl_path, *members_path;
+    char *conf_path, *socket_path, *crl_path, *members_path, *serials_path;
 
-    int running;                   /* as of the last look, end or start */
-    int server;                    /* as of the last ovpn_apply() or ovpn_matches() */
-    int configured;                /* <name>.conf is there */
-    char *crl;                     /* NULL: none */
-    struct omap members;           /* common name -> struct ovpn_member_file */
+    int running;         /* as of the last look, end or start */
+    int server;          /* as of the last ovpn_apply() or ovpn_matches() */
+    int configured;      /* <name>.conf is there */
+    char *crl;           /* NULL: none */
+    struct omap members; /* common name -> struct ovpn_member_file */
+    struct omap revoked; /* serials that the CRL holds, as hex -> something */
+    struct omap serials; /* session's id -> its certificate's serial, where we were told */
+    int serials_unsaved;
     struct omap cut;               /* common name -> struct ovpn_cut */
     struct management *management; /* NULL: no daemon */
 
@@ -51,6 +54,17 @@ int ovpn_write(const struct ovpn *o, const char *path, const char *text, struct 
 int ovpn_unlink(const char *path, struct error *error);
 /* The file's content, NULL if it isn't there. */
 int ovpn_read(const char *path, size_t limit, char **ret_text, struct error *error);
+
+/* Takes the CRL's text over (NULL: none) and reads what it revokes. */
+void ovpn_revoked_take(struct ovpn *o, char *pem);
+void ovpn_revoked_done(struct ovpn *o);
+void ovpn_revoked_note(struct ovpn *o, unsigned long id, const char *serial);
+/* Has the session's certificate been revoked? 0 too if we don't know the certificate. */
+int ovpn_revoked_has(const struct ovpn *o, const struct ovpn_session *session);
+/* Forgets the serials of sessions that are over, and writes the others down for the next agent. */
+void ovpn_revoked_sweep(struct ovpn *o);
+/* Reads what the last agent wrote down about the daemon that it left. */
+void ovpn_revoked_load(struct ovpn *o);
 
 int ovpn_members_observe(struct ovpn *o, struct error *error);
 void ovpn_members_done(struct ovpn *o);

@@ -43,6 +43,9 @@ struct management {
     int64_t heard_usec;             /* the last answer, or when we began to wait for one */
     int hung;
 
+    unsigned long event_id; /* of the session that notifications are about */
+    int in_event;
+
     struct buf input;  /* what isn't a whole line yet */
     struct buf answer; /* lines of the answer that comes in */
 };
@@ -134,7 +137,7 @@ static void drop_connection(struct management *m)
         uv_close((uv_handle_t *)m->pipe, on_pipe_closed);
     }
     m->pipe = NULL;
-    m->connected = 0;
+    m->connected = m->in_event = 0;
     while (m->first) {
         forget_first(m);
     }
@@ -184,6 +187,18 @@ static int begins(const char *text, const char *with)
     return strncmp(text, with, strlen(with)) == 0;
 }
 
+/* ">CLIENT:ESTABLISHED,<id>", lines of its environment, and one that says END. */
+static void take_event(struct management *m, const char *line)
+{
+    char serial[OVPN_SERIAL_SIZE];
+
+    if (m->in_event && ovpn_serial_parse(line, serial) == 0) {
+        m->calls->serial(m->arg, m->event_id, serial);
+    } else if (!begins(line, ">CLIENT:ENV,")) {
+        m->in_event = sscanf(line, ">CLIENT:ESTABLISHED,%lu", &m->event_id) == 1;
+    }
+}
+
 /* 0, or -EPROTO when it talks so that we can't follow. */
 static int take_line(struct management *m, char *line)
 {
@@ -191,6 +206,8 @@ static int take_line(struct management *m, char *line)
     if (line[0] == '>') {
         if (begins(line, ">STATE:")) {
             tell_state(m, line + strlen(">STATE:"));
+        } else if (begins(line, ">CLIENT:")) {
+            take_event(m, line);
         }
         return 0;
     }
@@ -259,6 +276,10 @@ static void on_connected(uv_connect_t *request, int status)
     m->connected = 1;
     ask(m, ASK_LINE, "state on\n");
     ask(m, ASK_STATE, "state\n");
+    /* A server waits for us when it starts, so that we see every session come up; not again when
+     * it restarts by itself, since we may be gone by then. */
+    ask(m, ASK_LINE, "hold off\n");
+    ask(m, ASK_LINE, "hold release\n");
     ask(m, ASK_SESSIONS, "status 3\n");
 }
 

@@ -19,6 +19,8 @@ struct management_calls {
     void (*state)(void *arg, const struct ovpn_state_line *state);
     /* Takes the array over. `serial` says which question this answers. */
     void (*sessions)(void *arg, unsigned serial, struct ovpn_session *sessions, size_t len);
+    /* Of a session that came up while we were connected: its certificate's serial. */
+    void (*serial)(void *arg, unsigned long id, const char *serial);
     void (*hung)(void *arg, int hung);
 };
 

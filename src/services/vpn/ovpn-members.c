@@ -64,10 +64,16 @@ static void remember(struct ovpn *o, const char *name, char *text)
 static char *member_text(const struct ovpn_member *member)
 {
     char address[IP4_TEXT_SIZE], mask[IP4_TEXT_SIZE];
+    struct buf text = BUF_INIT(MEMBER_SIZE_MAX);
 
-    ip4_format(member->address, address);
-    ip4_format(ip4_mask(member->mask_len), mask);
-    return xasprintf("ifconfig-push %s %s\n# %s\n", address, mask, member->tag);
+    buf_printf(&text, "ifconfig-push %s %s\n", ip4_format(member->address, address),
+               ip4_format(ip4_mask(member->mask_len), mask));
+    if (member->route.len) {
+        buf_printf(&text, "iroute %s %s\n", ip4_format(member->route.address, address),
+                   ip4_format(ip4_mask(member->route.len), mask));
+    }
+    buf_printf(&text, "# %s\n", member->tag);
+    return text.data;
 }
 
 void ovpn_members_done(struct ovpn *o)
@@ -142,8 +148,9 @@ int ovpn_member_put(struct ovpn *o, const char *name, const struct ovpn_member *
     if (rc < 0) {
         return rc;
     }
+    int is_new = !omap_get(&o->members, name);
     remember(o, name, TAKE(text));
-    if (o->management) {
+    if (o->management && !is_new) {
         struct ovpn_cut *cut = xnew(struct ovpn_cut);
         cut->id = ~0UL;
         cut->serial = management_ask(o->management);
@@ -182,7 +189,8 @@ static int is_allowed(const struct ovpn *o, const struct ovpn_session *session)
     const struct ovpn_member_file *member = omap_get(&o->members, session->name);
 
     /* One that comes up at this moment has no address yet. */
-    return member && (session->address == 0 || session->address == member->address);
+    return member && !ovpn_revoked_has(o, session) &&
+           (session->address == 0 || session->address == member->address);
 }
 
 /* Whether the session is one of before a change, which is on its way out. */
@@ -223,41 +231,4 @@ void ovpn_members_sweep(struct ovpn *o, unsigned serial)
         }
     }
     omap_clear(&leaving, NULL);
-}
-
-/* --- revoked certificates --- */
-
-int ovpn_crl_present(const struct ovpn *o)
-{
-    return o->crl != NULL;
-}
-
-int ovpn_crl_matches(const struct ovpn *o, const char *pem)
-{
-    return o->crl && strcmp(o->crl, pem) == 0;
-}
-
-int ovpn_crl_put(struct ovpn *o, const char *pem, struct error *error)
-{
-    /* Without any the daemon wouldn't start, and with half of one it would refuse everybody. */
-    if (!strstr(pem, "-----BEGIN X509 CRL-----") || !strstr(pem, "-----END X509 CRL-----") ||
-        strlen(pem) > OVPN_CRL_SIZE_MAX) {
-        return error_set(error, 400, NULL, "the list of revoked certificates holds no CRL");
-    }
-    int rc = ovpn_write(o, o->crl_path, pem, error);
-    if (rc == 0) {
-        free(o->crl);
-        o->crl = xstrdup(pem);
-    }
-    return rc;
-}
-
-int ovpn_crl_drop(struct ovpn *o, struct error *error)
-{
-    int rc = ovpn_unlink(o->crl_path, error);
-
-    if (rc == 0) {
-        free(TAKE(o->crl));
-    }
-    return rc;
 }

@@ -83,10 +83,10 @@ static char *configuration(const struct ovpn *o, const struct ovpn_spec *spec)
 
     buf_printf(&conf, "# Made by cnsmo-agent; changes are lost.\n");
     buf_printf(&conf, "dev %s\ndev-type tun\ntopology subnet\n", spec->device);
-    buf_printf(&conf, "ifconfig-noexec\nroute-noexec\nscript-security 0\nverb 3\n");
+    buf_printf(&conf, "ifconfig-noexec\nroute-noexec\nscript-security 0\nverb 2\n");
     add_path(&conf, "management", o->socket_path, " unix");
     if (spec->server) {
-        buf_printf(&conf, "mode server\ntls-server\n");
+        buf_printf(&conf, "mode server\ntls-server\nmanagement-hold\n");
         add_path(&conf, "client-config-dir", o->members_path, "");
         buf_printf(&conf, "ccd-exclusive\n");
         add_path(&conf, "crl-verify", o->crl_path, "");
@@ -157,7 +157,13 @@ static void on_sessions(void *arg, unsigned serial, struct ovpn_session *session
     o->sessions = sessions;
     o->sessions_len = len;
     o->answered = 1;
+    ovpn_revoked_sweep(o);
     ovpn_members_sweep(o, serial);
+}
+
+static void on_serial(void *arg, unsigned long id, const char *serial)
+{
+    ovpn_revoked_note(arg, id, serial);
 }
 
 static void on_hung(void *arg, int hung)
@@ -170,7 +176,7 @@ static void on_hung(void *arg, int hung)
 }
 
 static const struct management_calls CALLS = {
-    .state = on_state, .sessions = on_sessions, .hung = on_hung};
+    .state = on_state, .sessions = on_sessions, .serial = on_serial, .hung = on_hung};
 
 /* It runs: seen for the first time, or started. */
 static void take_daemon(struct ovpn *o)
@@ -194,6 +200,7 @@ static void lose_daemon(struct ovpn *o, enum ovpn_state state, const char *messa
     free(TAKE(o->sessions));
     o->sessions_len = 0;
     ovpn_members_forget_cuts(o);
+    omap_clear(&o->serials, free);
     set_state(o, state, message);
 }
 
@@ -271,6 +278,7 @@ struct ovpn *ovpn_new(const struct ovpn_env *env, const char *name)
     o->conf_path = xasprintf("%s/%s.conf", o->folder, name);
     o->socket_path = xasprintf("%s/%s.sock", o->folder, name);
     o->crl_path = xasprintf("%s/%s.crl", o->folder, name);
+    o->serials_path = xasprintf("%s/%s.serials", o->folder, name);
     o->members_path = xasprintf("%s/%s.d", o->folder, name);
     o->log_size = -1;
     return o;
@@ -284,14 +292,15 @@ struct ovpn *ovpn_free(struct ovpn *o)
     children_adopt(o->env.children, o->name, NO_ARGUMENTS, NULL, NULL);
     management_free(o->management);
     ovpn_members_done(o);
+    ovpn_revoked_done(o);
     free(o->sessions);
-    free(o->crl);
     free(o->name);
     free(o->folder);
     free(o->conf_path);
     free(o->socket_path);
     free(o->crl_path);
     free(o->members_path);
+    free(o->serials_path);
     free(o);
     return NULL;
 }
@@ -302,7 +311,10 @@ static int look(struct ovpn *o, const char *const *argv)
     int rc = children_adopt(o->env.children, o->name, argv, on_ended, o);
 
     if (rc >= 0) {
-        o->adopted |= !o->running;
+        if (!o->running) {
+            o->adopted = 1;
+            ovpn_revoked_load(o);
+        }
         take_daemon(o);
     } else if (o->running) {
         lose_daemon(o, OVPN_OFF, ""); /* its end wasn't seen by the loop yet */
@@ -316,9 +328,13 @@ int ovpn_observe(struct ovpn *o, struct error *error)
 
     look(o, NO_ARGUMENTS);
     o->configured = lstat(o->conf_path, &status) == 0 || lstat(o->socket_path, &status) == 0;
-    free(TAKE(o->crl));
-    int rc = ovpn_read(o->crl_path, OVPN_CRL_SIZE_MAX, &o->crl, error);
-    return rc < 0 ? rc : ovpn_members_observe(o, error);
+    char *crl = NULL;
+    int rc = ovpn_read(o->crl_path, OVPN_CRL_SIZE_MAX, &crl, error);
+    if (rc < 0) {
+        return rc;
+    }
+    ovpn_revoked_take(o, crl);
+    return ovpn_members_observe(o, error);
 }
 
 int ovpn_present(const struct ovpn *o)
@@ -381,6 +397,9 @@ static int prepare(struct ovpn *o, const struct ovpn_spec *spec, const char *tex
         rc = fault_point();
         rc = rc < 0 ? rc : file_make_folder(o->members_path, 0700);
         ovpn_failed(rc, error, "make", o->members_path);
+    }
+    if (rc == 0) {
+        rc = ovpn_unlink(o->serials_path, error); /* another daemon's: it numbers sessions anew */
     }
     if (rc == 0 && !file_has(o->conf_path, text)) {
         rc = ovpn_write(o, o->conf_path, text, error);
@@ -501,6 +520,7 @@ int ovpn_remove(struct ovpn *o, struct error *error)
     int rc = ovpn_stop(o, error);
 
     rc = rc < 0 ? rc : ovpn_unlink(o->socket_path, error);
+    rc = rc < 0 ? rc : ovpn_unlink(o->serials_path, error);
     rc = rc < 0 ? rc : ovpn_unlink(o->conf_path, error);
     if (rc == 0) {
         o->configured = 0;

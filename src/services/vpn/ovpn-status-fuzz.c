@@ -12,6 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     _cleanup_free_ char *text = xstrndup((const char *)data, size);
     _cleanup_free_ struct ovpn_session *sessions = NULL;
     struct ovpn_state_line state;
+    char serial[OVPN_SERIAL_SIZE];
     struct error error;
     size_t len = 0;
 
@@ -23,6 +24,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     }
     if (ovpn_state_parse(text, &state) == 0 && state.name[0] == '\0') {
+        abort();
+    }
+    if (ovpn_serial_parse(text, serial) == 0 && strlen(serial) % 2 != 0) {
         abort();
     }
     return 0;

@@ -122,6 +122,46 @@ static void other_states_are_refused(void **state)
     }
 }
 
+#define ENV ">CLIENT:ENV,tls_serial_hex_0="
+
+static void serials_are_read(void **state)
+{
+    char serial[OVPN_SERIAL_SIZE];
+
+    assert_int_equal(ovpn_serial_parse(ENV "00:0a:ED:27", serial), 0);
+    assert_string_equal(serial, "0aed27");
+    assert_int_equal(ovpn_serial_parse(ENV "0a:00:27", serial), 0);
+    assert_string_equal(serial, "0a0027");
+    assert_int_equal(ovpn_serial_parse(ENV "01:02:03:04:05:06:07:08:09:10:11:12:13:14:15:16:17:18:"
+                                           "19:20",
+                                       serial),
+                     0);
+    assert_int_equal(strlen(serial), 40);
+}
+
+static void other_serials_are_refused(void **state)
+{
+    static const char *const LINES[] = {"",
+                                        ">CLIENT:ENV,tls_serial_hex_1=01",
+                                        ">CLIENT:ENV,tls_serial_0=1",
+                                        ENV,
+                                        ENV "0",
+                                        ENV "01:",
+                                        ENV "01:2",
+                                        ENV "01,02",
+                                        ENV "0102",
+                                        ENV "zz:01",
+                                        ENV "00",
+                                        ENV "01:02:03:04:05:06:07:08:09:10:11:12:13"
+                                            ":14:15:16:17:18:19:20:21"};
+
+    for (size_t i = 0; i < ARRAY_LEN(LINES); i++) {
+        char serial[OVPN_SERIAL_SIZE] = "as before";
+        assert_int_equal(ovpn_serial_parse(LINES[i], serial), -EINVAL);
+        assert_string_equal(serial, "as before");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +171,8 @@ int main(void)
         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(states_are_read),
         cmocka_unit_test(other_states_are_refused),
+        cmocka_unit_test(serials_are_read),
+        cmocka_unit_test(other_serials_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,7 @@ enum {
     SESSION_FIELDS = 11, /* CLIENT_LIST … Client ID */
 };
 
+#define SERIAL_MARK ">CLIENT:ENV,tls_serial_hex_0="
 #define SESSION_MARK "CLIENT_LIST\t"
 
 /* Cuts `line` at each `separator`; the number of fields, at most FIELDS_MAX. */
@@ -148,5 +149,31 @@ int ovpn_state_parse(const char *line, struct ovpn_state_line *ret_state)
         state.peer.port = (uint16_t)port;
     }
     *ret_state = state;
+    return 0;
+}
+
+int ovpn_serial_parse(const char *line, char ret_serial[OVPN_SERIAL_SIZE])
+{
+    char serial[OVPN_SERIAL_SIZE];
+    size_t len = 0;
+
+    if (strncmp(line, SERIAL_MARK, strlen(SERIAL_MARK)) != 0) {
+        return -EINVAL;
+    }
+    for (const char *at = line + strlen(SERIAL_MARK); *at; at += at[2] == ':' ? 3 : 2) {
+        if (!isxdigit((unsigned char)at[0]) || !isxdigit((unsigned char)at[1]) ||
+            (at[2] && (at[2] != ':' || !at[3])) || len + 2 >= sizeof serial) {
+            return -EINVAL;
+        }
+        int is_leading = len == 0 && at[0] == '0' && at[1] == '0';
+        for (int i = 0; i < 2 && !is_leading; i++) {
+            serial[len++] = (char)tolower((unsigned char)at[i]);
+        }
+    }
+    serial[len] = '\0';
+    if (len == 0) {
+        return -EINVAL;
+    }
+    memcpy(ret_serial, serial, len + 1);
     return 0;
 }

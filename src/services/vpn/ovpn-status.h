@@ -17,6 +17,7 @@
 enum {
     OVPN_NAME_SIZE = 65, /* a certificate's common name has at most 64 characters */
     OVPN_STATUS_SIZE_MAX = 4 << 20,
+    OVPN_SERIAL_SIZE = 41, /* RFC 5280 section 4.1.2.2: at most 20 octets, as hex, and NUL */
 };
 
 struct ovpn_session {
@@ -32,6 +33,11 @@ struct ovpn_session {
  * frees the array. -EINVAL if a session's line isn't as it must be; nothing is returned then. */
 int ovpn_status_parse(const char *text, struct ovpn_session **ret_sessions, size_t *ret_len,
                       struct error *error);
+
+/* The line of a session's certificate among those that follow ">CLIENT:ESTABLISHED,<id>":
+ * ">CLIENT:ENV,tls_serial_hex_0=01:ab:…". As lower-case hex without leading zero octets. -EINVAL
+ * if it isn't such a line. */
+int ovpn_serial_parse(const char *line, char ret_serial[OVPN_SERIAL_SIZE]);
 
 struct ovpn_state_line {
     int64_t since_sec;

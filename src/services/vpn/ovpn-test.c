@@ -263,6 +263,68 @@ static int revoked_is_refused(const void *arg)
     return tear_down();
 }
 
+/* The member stays, as when it got another certificate; its session with the old one doesn't. */
+static int session_of_a_revoked_one_is_cut(const void *arg)
+{
+    struct error error = {0};
+
+    set_up();
+    test_pki_issue(FOLDER, "bob", "bob", TEST_CLIENT);
+    _cleanup_free_ char *other = test_pki_crl(FOLDER, "bob");
+    _cleanup_free_ char *crl = test_pki_crl(FOLDER, "alice");
+    connect_both();
+    unsigned long id = session_of("alice")->id;
+    demand(ovpn_crl_put(server, other, &error) == 0);
+    unsigned long rx = session_of("alice")->rx_bytes;
+    eventually(session_of("alice") && session_of("alice")->rx_bytes > rx);
+    demand(session_of("alice")->id == id); /* another's revocation is nothing to it */
+    demand(ovpn_crl_put(server, crl, &error) == 0);
+    eventually(!session_of("alice"));
+    demand(ovpn_member_matches(server, "alice", &ALICE));
+    return tear_down();
+}
+
+static int session_is_known_after_a_restart(const void *arg)
+{
+    struct error error = {0};
+
+    set_up();
+    test_pki_issue(FOLDER, "bob", "bob", TEST_CLIENT);
+    _cleanup_free_ char *other = test_pki_crl(FOLDER, "bob");
+    _cleanup_free_ char *crl = test_pki_crl(FOLDER, "alice");
+    connect_both();
+    eventually(access(RUN_DIR "/vpn/server.serials", F_OK) == 0);
+    unsigned long id = session_of("alice")->id;
+    end_all();
+    start_all();
+    eventually(session_of("alice"));
+    demand(ovpn_crl_put(server, other, &error) == 0);
+    unsigned long rx = session_of("alice")->rx_bytes;
+    eventually(session_of("alice") && session_of("alice")->rx_bytes > rx);
+    demand(session_of("alice")->id == id);
+    demand(ovpn_crl_put(server, crl, &error) == 0);
+    eventually(!session_of("alice"));
+    return tear_down();
+}
+
+/* It came up while no agent was there: nobody knows its certificate, so it must show it again. */
+static int unseen_session_shows_its_certificate_again(const void *arg)
+{
+    struct error error = {0};
+
+    set_up();
+    _cleanup_free_ char *crl = test_pki_crl(FOLDER, "alice");
+    connect_both();
+    eventually(access(RUN_DIR "/vpn/server.serials", F_OK) == 0);
+    end_all();
+    demand(unlink(RUN_DIR "/vpn/server.serials") == 0);
+    start_all();
+    eventually(session_of("alice"));
+    demand(ovpn_crl_put(server, crl, &error) == 0);
+    eventually(!session_of("alice") && ovpn_state(client) == OVPN_RECONNECTING);
+    return tear_down();
+}
+
 static int same_text_is_kept(const void *arg)
 {
     struct error error = {0};
@@ -409,12 +471,21 @@ static void run(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_HOST(session_is_listed),           ON_HOST(dropped_member_is_cut_and_refused),
-        ON_HOST(changed_member_comes_anew),   ON_HOST(forgotten_session_is_cut),
-        ON_HOST(revoked_is_refused),          ON_HOST(same_text_is_kept),
-        ON_HOST(other_text_restarts),         ON_HOST(hung_daemon_is_replaced),
-        ON_HOST(paused_daemon_is_kept),       ON_HOST(killed_daemon_comes_back),
-        ON_HOST(failures_are_told),           ON_HOST(nothing_is_left),
+        ON_HOST(session_is_listed),
+        ON_HOST(dropped_member_is_cut_and_refused),
+        ON_HOST(changed_member_comes_anew),
+        ON_HOST(forgotten_session_is_cut),
+        ON_HOST(session_of_a_revoked_one_is_cut),
+        ON_HOST(session_is_known_after_a_restart),
+        ON_HOST(unseen_session_shows_its_certificate_again),
+        ON_HOST(revoked_is_refused),
+        ON_HOST(same_text_is_kept),
+        ON_HOST(other_text_restarts),
+        ON_HOST(hung_daemon_is_replaced),
+        ON_HOST(paused_daemon_is_kept),
+        ON_HOST(killed_daemon_comes_back),
+        ON_HOST(failures_are_told),
+        ON_HOST(nothing_is_left),
         ON_HOST(device_outlives_and_is_ours),
     };
 

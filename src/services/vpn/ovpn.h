@@ -1,15 +1,17 @@
 /* ovpn.h - one openvpn daemon as a child of the agent: its files, its process, its sessions.
  *
  *     ovpn-process.c     configuration, child, adoption after the agent's restart, state
- *     ovpn-members.c     who may connect (server), and the list of revoked certificates
+ *     ovpn-members.c     who may connect (server)
+ *     ovpn-revoked.c     the list of revoked certificates
  *     ovpn-management.c  the connection to the management socket
  *     ovpn-status.c      parses what it answers (pure)
  *     ovpn-device.c      the device that outlives the daemon
  *
  * Files, all under <run_dir>/vpn: <name>.conf, <name>.sock (management), <name>.crl, <name>.d/
- * (one file per member); the child is called <name> too, so its log is <log_dir>/<name>.log. What
- * the daemon was started with is told by a hash of its configuration among its arguments: so a
- * daemon that runs with another text is known after any restart, and one with the same is kept.
+ * (one file per member), <name>.serials (what certificate each session showed); the child is
+ * called <name> too, so its log is <log_dir>/<name>.log. What the daemon was started with is told
+ * by a hash of its configuration among its arguments: so a daemon that runs with another text is
+ * known after any restart, and one with the same is kept.
  *
  * In a driver, in this order:
  *
@@ -108,6 +110,7 @@ const struct ovpn_session *ovpn_sessions(const struct ovpn *o, size_t *ret_len);
 struct ovpn_member {
     uint32_t address;
     uint8_t mask_len;
+    struct ip4_prefix route; /* addresses behind it that it also sends from; len 0: none */
     /* Anything that shall end the member's session when it changes, such as a serial; "" if
      * nothing. Printable, without newlines. */
     const char *tag;
@@ -123,7 +126,9 @@ int ovpn_member_put(struct ovpn *o, const char *name, const struct ovpn_member *
 /* It may no longer, and its session is cut. */
 int ovpn_member_drop(struct ovpn *o, const char *name, struct error *error);
 
-/* PEM, one or several CRLs; read by the daemon at the next handshake. */
+/* PEM, one or several CRLs. The daemon reads it at the next handshake; sessions whose certificate
+ * a new list revokes are cut. One that came up while no agent was there to see its certificate is
+ * told to come back, so that the daemon looks. */
 int ovpn_crl_present(const struct ovpn *o);
 int ovpn_crl_matches(const struct ovpn *o, const char *pem);
 int ovpn_crl_put(struct ovpn *o, const char *pem, struct error *error);
