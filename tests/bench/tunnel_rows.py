@@ -73,14 +73,14 @@ def measure(lab, names, addresses, quick):
     return results
 
 
-def add_rows(report, ours, bare, results):
+def add_rows(report, group, ours, bare, results):
     for name, found in results.items():
         busy = median([one[2] for one in found])
-        report.add("tunnel", f"{name}: TCP", "Mbit/s", [one[0] for one in found], None,
+        report.add(group, f"{name}: TCP", "Mbit/s", [one[0] for one in found], None,
                    f"{busy:.2f} cores busy; both ends share them")
-        report.add("tunnel", f"{name}: ping", "ms", [one[1] for one in found])
+        report.add(group, f"{name}: ping", "ms", [one[1] for one in found])
     ratios = [100 * mine[0] / theirs[0] for mine, theirs in zip(results[ours], results[bare])]
-    report.add("tunnel", f"{ours}, of {bare}: TCP", "%", ratios, ">= 97",
+    report.add(group, f"{ours}, of {bare}: TCP", "%", ratios, ">= 97",
                f"the same program's rate changed by {noise(results[bare]):.0f} % from round to "
                "round")
 
@@ -104,7 +104,7 @@ def compare_wireguard(report, lab):
         addresses = {"overlay on WireGuard": lab.overlay_address("Agent.2"),
                      **{name: one.address("Agent.2") for name, one in programs.items()}}
         results = measure(lab, names, addresses, report.is_quick)
-    add_rows(report, "overlay on WireGuard", "bare WireGuard", results)
+    add_rows(report, "tunnel", "overlay on WireGuard", "bare WireGuard", results)
 
 
 def convert(lab):
@@ -138,4 +138,4 @@ def compare_openvpn(report, lab):
         addresses = {"overlay on OpenVPN": lab.overlay_address("Server"),
                      "bare openvpn": bare.address("Server")}
         results = measure(lab, names, addresses, report.is_quick)
-    add_rows(report, "overlay on OpenVPN", "bare openvpn", results)
+    add_rows(report, "openvpn", "overlay on OpenVPN", "bare openvpn", results)
