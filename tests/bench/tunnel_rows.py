@@ -23,7 +23,10 @@ def throughput(lab, here, address, seconds):
     done = lab.host(here).run(["iperf3", "-J", "-c", address, "-t", seconds, "-O", "0"],
                               timeout=60)
     busy = (busy_seconds() - busy) / seconds
-    return json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"] / 1e6, busy
+    result = json.loads(done.stdout)
+    if "sum_received" not in result["end"]:
+        raise LabError(f"iperf3 to {address}: {result.get('error', 'no result')}")
+    return result["end"]["sum_received"]["bits_per_second"] / 1e6, busy
 
 
 def delay(lab, here, address, count):
