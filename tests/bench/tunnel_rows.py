@@ -66,7 +66,7 @@ def running(lab, programs, names):
 
 def measure(lab, names, addresses, quick):
     """name → [(Mbit/s, ms, busy cores)] of each round."""
-    rounds, seconds, pings = (1, 1, 20) if quick else (7, 4, 200)
+    rounds, seconds, pings = (1, 1, 20) if quick else (15, 2, 200)
     results = {name: [] for name in addresses}
     for at in range(rounds):
         order = list(addresses.items())
