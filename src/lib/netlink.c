@@ -211,37 +211,15 @@ int netlink_links(struct netlink *nl, struct netlink_link **ret_links, size_t *r
                 (void **)ret_links, ret_len);
 }
 
-/* The message, and the nest that is still open for what the kind wants to know. */
-static struct nl_msg *create_message(const char *name, const char *kind, struct nlattr **ret_info)
+int netlink_link_create(struct netlink *nl, const char *name, const char *kind)
 {
     struct ifinfomsg ifi = {.ifi_family = AF_UNSPEC};
     struct nl_msg *msg = message(
         RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &ifi, sizeof ifi);
 
     nla_put_string(msg, IFLA_IFNAME, name);
-    *ret_info = nla_nest_start(msg, IFLA_LINKINFO);
+    struct nlattr *info = nla_nest_start(msg, IFLA_LINKINFO);
     nla_put_string(msg, IFLA_INFO_KIND, kind);
-    return msg;
-}
-
-int netlink_link_create(struct netlink *nl, const char *name, const char *kind)
-{
-    struct nlattr *info;
-    struct nl_msg *msg = create_message(name, kind, &info);
-
-    nla_nest_end(msg, info);
-    return change(nl, msg);
-}
-
-int netlink_link_create_with(struct netlink *nl, const char *name, const char *kind, int attribute,
-                             uint8_t value)
-{
-    struct nlattr *info;
-    struct nl_msg *msg = create_message(name, kind, &info);
-    struct nlattr *data = nla_nest_start(msg, IFLA_INFO_DATA);
-
-    nla_put_u8(msg, attribute, value);
-    nla_nest_end(msg, data);
     nla_nest_end(msg, info);
     return change(nl, msg);
 }

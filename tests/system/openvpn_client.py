@@ -28,6 +28,18 @@ def client_server(lab, hub="Server"):
     return lab.host(hub).status()["services"]["vpn"].get("clientServer", {})
 
 
+class HubLog:
+    """What a daemon of the hub logs from now on."""
+
+    def __init__(self, lab, child="openvpn-clients"):
+        self.path = lab.host("Server").log_path(f"cnsmo-agent/{child}.log")
+        self.size = self.path.stat().st_size if self.path.exists() else 0
+
+    def wait(self, words):
+        wait_for(f"'{words}' in the hub's log",
+                 lambda: words.encode() in self.path.read_bytes()[self.size:], 20)
+
+
 class Laptop:
     """A machine of the lab with one configuration at a time."""
 

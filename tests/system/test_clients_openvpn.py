@@ -5,25 +5,12 @@ import signal
 import pytest
 
 from helpers import status_of, uninterrupted, wait_pings
-from openvpn_client import Laptop, client_server, make_client, sessions, text_of
+from openvpn_client import HubLog, Laptop, client_server, make_client, sessions, text_of
 from lab.processes import wait_for
 
 LAB = {"nodes": 2, "clouds": 2, "nat": 1}
 NODES = ["Server", "Agent.1", "Agent.2"]
 NAT_ADDRESS = "198.51.100.102"  # of cloud 2
-HUB_LOG = "cnsmo-agent/openvpn-clients.log"
-
-
-class HubLog:
-    """What the hub's server for clients logs from now on."""
-
-    def __init__(self, lab):
-        self.path = lab.host("Server").log_path(HUB_LOG)
-        self.size = self.path.stat().st_size if self.path.exists() else 0
-
-    def wait(self, words):
-        wait_for(f"'{words}' in the hub's log",
-                 lambda: words.encode() in self.path.read_bytes()[self.size:], 20)
 
 
 def running(lab):

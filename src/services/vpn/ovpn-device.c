@@ -1,7 +1,8 @@
-/* Data-channel offload is the package openvpn-dco-dkms: a kind of link that must be told at its
- * making whether it has one peer or many. openvpn then uses the one that it finds, and doesn't
- * destroy it. Where the kernel doesn't know the kind we make a tun device, which becomes
- * persistent only when it carries our mark: if we are killed before, the kernel takes it away. */
+/* Data-channel offload is the package openvpn-dco-dkms: a kind of link that openvpn makes when it
+ * starts (a client: when it is connected first), and that goes with it. It can't be made before:
+ * openvpn 2.6 takes one that is there, but forgets its index, and dies of that at its first peer.
+ * Where the kernel doesn't know the kind we make a tun device, which becomes persistent only when
+ * it carries our mark: if we are killed before, the kernel takes it away. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -17,12 +18,7 @@
 #define KIND_OFFLOAD "ovpn-dco"
 #define KIND_TUN "tun"
 
-/* ovpn_dco_linux.h of OpenVPN: IFLA_OVPN_MODE, OVPN_MODE_P2P and OVPN_MODE_MP. */
-enum {
-    ATTRIBUTE_MODE = 1,
-    MODE_ONE_PEER = 0,
-    MODE_MANY_PEERS = 1,
-};
+#define PROBE "cnsmo-probe"
 
 static int mark(struct netlink *nl, const char *name)
 {
@@ -55,7 +51,19 @@ static int make_tun(struct netlink *nl, const char *name)
     return ioctl(fd, TUNSETPERSIST, 1) < 0 ? -errno : 0;
 }
 
-int ovpn_device_make(struct netlink *nl, const char *name, int server)
+int ovpn_device_can_offload(struct netlink *nl)
+{
+    struct netlink_link link;
+
+    /* Whether the kernel can is told by making one; nobody else uses the name. */
+    int rc = netlink_link_create(nl, PROBE, KIND_OFFLOAD);
+    if (netlink_link_get(nl, PROBE, &link) == 0) {
+        netlink_link_delete(nl, link.index);
+    }
+    return rc == 0 || rc == -EEXIST;
+}
+
+int ovpn_device_make(struct netlink *nl, const char *name)
 {
     struct netlink_link link;
     int rc = netlink_link_get(nl, name, &link);
@@ -64,9 +72,7 @@ int ovpn_device_make(struct netlink *nl, const char *name, int server)
     if (rc != -ENODEV) {
         return rc < 0 ? rc : -EEXIST;
     }
-    rc = netlink_link_create_with(nl, name, KIND_OFFLOAD, ATTRIBUTE_MODE,
-                                  server ? MODE_MANY_PEERS : MODE_ONE_PEER);
-    return rc == -EOPNOTSUPP ? make_tun(nl, name) : rc < 0 ? rc : mark(nl, name);
+    return make_tun(nl, name);
 }
 
 int ovpn_device_ours(const struct netlink_link *link)

@@ -84,6 +84,7 @@ static char *configuration(const struct ovpn *o, const struct ovpn_spec *spec)
     buf_printf(&conf, "# Made by cnsmo-agent; changes are lost.\n");
     buf_printf(&conf, "dev %s\ndev-type tun\ntopology subnet\n", spec->device);
     buf_printf(&conf, "ifconfig-noexec\nroute-noexec\nscript-security 0\nverb 2\n");
+    buf_printf(&conf, "%s", spec->offload ? "" : "disable-dco\n");
     add_path(&conf, "management", o->socket_path, " unix");
     if (spec->server) {
         buf_printf(&conf, "mode server\ntls-server\nmanagement-hold\n");

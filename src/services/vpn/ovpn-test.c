@@ -117,7 +117,7 @@ static void set_up(void)
     test_pki_issue(FOLDER, "hub", "hub", TEST_NODE);
     test_pki_issue(FOLDER, "alice", "alice", TEST_CLIENT);
     demand(netlink_new(&nl) == 0);
-    demand(ovpn_device_make(nl, "srv0", 1) == 0 && ovpn_device_make(nl, "cli0", 0) == 0);
+    demand(ovpn_device_make(nl, "srv0") == 0 && ovpn_device_make(nl, "cli0") == 0);
     start_all();
     crl = test_pki_crl(FOLDER, NULL);
     demand(ovpn_crl_put(server, crl, &error) == 0);
@@ -445,7 +445,7 @@ static int device_outlives_and_is_ours(const void *arg)
     set_up();
     connect_both();
     demand(netlink_link_get(nl, "srv0", &link) == 0 && ovpn_device_ours(&link));
-    demand(ovpn_device_make(nl, "srv0", 1) == -EEXIST);
+    demand(ovpn_device_make(nl, "srv0") == -EEXIST);
     tear_down();
     demand(netlink_new(&nl) == 0);
     demand(netlink_link_get(nl, "srv0", &link) == 0 && ovpn_device_ours(&link));

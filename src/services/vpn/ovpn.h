@@ -65,7 +65,8 @@ struct ovpn_env {
 };
 
 struct ovpn_spec {
-    const char *device; /* exists already, see ovpn_device_make() */
+    const char *device; /* exists already, see ovpn_device_make(); */
+    int offload;        /* or the daemon makes it, in the kernel's data channel */
     int server;    /* takes sessions of members; else it connects to `remote` lines in `text` */
     uint16_t port; /* UDP port that it binds, so that we look whether it's free; 0: none */
     /* The rest of the configuration, lines as in openvpn(8): mode, certificates, port, timers. We
@@ -136,14 +137,15 @@ int ovpn_crl_drop(struct ovpn *o, struct error *error);
 
 /* --- the device --- */
 
-/* Makes a device for a daemon and marks it as ours: in the kernel's data channel where there is
- * one
- * ("ovpn-dco"), else a persistent "tun". -EEXIST if there is one of this name. The caller sets
- * address, MTU and routes. Removed with netlink_link_delete(). */
-int ovpn_device_make(struct netlink *nl, const char *name, int server);
+/* Does the kernel have data-channel offload? Then openvpn makes the device itself, and it goes
+ * with the daemon; else ovpn_device_make() makes one before. */
+int ovpn_device_can_offload(struct netlink *nl);
 
-/* Did ovpn_device_make() make it? One of the kernel's that we were stopped before marking counts.
- */
+/* Makes a persistent tun device, marked as ours. -EEXIST if there is one of this name. The caller
+ * sets address, MTU and routes. Removed with netlink_link_delete(). */
+int ovpn_device_make(struct netlink *nl, const char *name);
+
+/* Is it one that ovpn_device_make() or a daemon of ours made? */
 int ovpn_device_ours(const struct netlink_link *link);
 
 /* Is it the kernel that moves the packets? */

@@ -223,15 +223,22 @@ static int take_self(struct vpn *v, const json_t *spec, struct error *error)
         json_decref(v->self_json);
         v->self_json = json_deep_copy(spec);
         v->fabric = v->self.fabric;
+        v->path.announced = v->self.told_key[0] != '\0';
     }
     return rc;
+}
+
+/* Have the others been told of the key that waits to become the device's? */
+static int is_told_next(const struct vpn *v)
+{
+    return v->keys.next_public[0] && strcmp(v->self.told_key, v->keys.next_public) == 0;
 }
 
 static enum backend_match compare_self(struct vpn *v, const json_t *spec)
 {
     struct error error;
 
-    if (take_self(v, spec, &error) < 0 || !vpn_device_matches(v)) {
+    if (take_self(v, spec, &error) < 0 || is_told_next(v) || !vpn_device_matches(v)) {
         return MATCH_UPDATE;
     }
     v->problem[0] = '\0';
@@ -243,13 +250,6 @@ static enum backend_match compare_self(struct vpn *v, const json_t *spec)
     return MATCH_SAME;
 }
 
-/* The others know what our own peer resource says. */
-static int is_told(const struct vpn *v, const json_t *spec)
-{
-    return v->keys.next_public[0] &&
-           strcmp(json_get_string(spec, "publicKey", ""), v->keys.next_public) == 0;
-}
-
 static enum backend_match compare_peer(struct vpn *v, const char *key, const json_t *spec,
                                        const struct vpn_state *state)
 {
@@ -257,8 +257,7 @@ static enum backend_match compare_peer(struct vpn *v, const char *key, const jso
     struct error error;
 
     if (is_own_peer(v, key)) {
-        v->path.announced = 1;
-        return is_told(v, spec) ? MATCH_UPDATE : MATCH_SAME;
+        return MATCH_SAME;
     }
     if (vpn_peer_take(v, id, spec, &error) < 0) {
         return MATCH_UPDATE;
@@ -321,6 +320,7 @@ static int remove_self(struct vpn *v, struct error *error)
     json_decref(v->self_fact);
     v->self_json = v->self_fact = NULL;
     v->fabric = NULL;
+    v->path.announced = 0;
     v->problem[0] = '\0';
     if (v->env->report) {
         v->env->report(v->env->report_arg, "vpn.self", NULL);
@@ -336,6 +336,9 @@ static int apply_self(struct vpn *v, const struct backend_item *item, struct err
         return error_set(error, 400, NULL, "%s is not about this node", item->key);
     }
     int rc = take_self(v, item->spec, error);
+    if (rc == 0 && is_told_next(v)) {
+        rc = vpn_key_switch(v, error);
+    }
     if (rc == 0) {
         rc = vpn_device_apply(v, error);
     }
@@ -364,24 +367,11 @@ static void apply_selves(struct vpn *v, struct backend_item *items, size_t len)
     }
 }
 
-/* The others have our new key now: it becomes the device's. */
-static int apply_own_peer(struct vpn *v, const struct backend_item *item, struct error *error)
-{
-    v->path.announced = 1; /* what we get of ourselves the others get too */
-    if (!is_told(v, item->spec)) {
-        return 0;
-    }
-    int rc = vpn_key_switch(v, error);
-    return rc == 0 && v->fabric && v->fabric->prepare && v->device.link.index
-               ? v->fabric->prepare(v, error)
-               : rc;
-}
-
 /* Takes a peer or client over; whether it gets onto the host shows later. */
 static int take(struct vpn *v, const struct backend_item *item, struct error *error)
 {
     if (is_own_peer(v, item->key)) {
-        return apply_own_peer(v, item, error);
+        return 0;
     }
     if (vpn_peer_of(item->key)) {
         return vpn_peer_take(v, vpn_peer_of(item->key), item->spec, error);
@@ -397,7 +387,6 @@ static void drop(struct vpn *v, const char *key)
     }
     vpn_report_gone(v, vpn_peer_of(key));
     vpn_peer_drop(v, vpn_peer_of(key));
-    v->path.announced &= !is_own_peer(v, key);
 }
 
 static void note_names(struct vpn *v, const struct backend_item *items, size_t len)

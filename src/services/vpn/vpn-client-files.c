@@ -67,16 +67,14 @@ int vpn_client_openvpn(struct view *view, const struct vpn_client_parts *parts, 
         buf_printf(out, "remote %.*s %s\n", (int)(colon - text), text, colon + 1);
     }
     json_decref(remotes);
-    /* A hub that doesn't know the client for a moment mustn't end it for good: auth-retry.
-     * 2.4 doesn't know data-ciphers; it agrees on one of these by itself. */
-    buf_printf(
-        out,
-        "nobind\nresolv-retry infinite\nconnect-timeout 10\npersist-key\npersist-tun\n"
-        "explicit-exit-notify 1\nauth-retry nointeract\ntun-mtu %d\nremote-cert-tls server\n"
-        "verify-x509-name %s name\ntls-version-min 1.2\n"
-        "ignore-unknown-option data-ciphers\n"
-        "data-ciphers AES-256-GCM:AES-128-GCM\nverb 3\n",
-        OPENVPN_MTU, c.hub);
+    /* 2.4 doesn't know data-ciphers; it agrees on one of these by itself. */
+    buf_printf(out,
+               "nobind\nresolv-retry infinite\nconnect-timeout 10\npersist-key\npersist-tun\n"
+               "explicit-exit-notify 1\ntun-mtu %d\nremote-cert-tls server\n"
+               "verify-x509-name %s name\ntls-version-min 1.2\n"
+               "ignore-unknown-option data-ciphers\n"
+               "data-ciphers AES-256-GCM:AES-128-GCM\nverb 3\n",
+               OPENVPN_MTU, c.hub);
     add_openvpn_files(out, parts, is_inline);
     return 0;
 }

@@ -143,6 +143,13 @@ int clients_device_matches(const struct clients *c)
     return matches(c, &c->device);
 }
 
+int clients_device_offload(const struct clients *c)
+{
+    const struct netlink_link *link = &c->device.link;
+
+    return link->index ? ovpn_device_offload(link) : ovpn_device_can_offload(c->nl);
+}
+
 int clients_device_drifted(struct clients *c)
 {
     struct clients_device device;
@@ -167,7 +174,7 @@ static int failed(int rc, struct error *error, const char *what)
 static int ensure_link(struct clients *c, struct error *error)
 {
     if (!c->device.link.index) {
-        int rc = ovpn_device_make(c->nl, CLIENTS_DEVICE, 1);
+        int rc = ovpn_device_make(c->nl, CLIENTS_DEVICE);
         if (rc < 0 && rc != -EEXIST) {
             return rc == -ENOENT
                        ? error_set(error, 500, NULL,

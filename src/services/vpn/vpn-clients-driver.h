@@ -61,6 +61,8 @@ int clients_spec_parse(const json_t *json, struct clients_spec *ret_spec, struct
 /* Fills c->device. */
 int clients_device_observe(struct clients *c, struct error *error);
 int clients_device_matches(const struct clients *c);
+/* Does the kernel move the packets? A device that is there decides. */
+int clients_device_offload(const struct clients *c);
 int clients_device_apply(struct clients *c, struct error *error);
 int clients_device_remove(struct clients *c, struct error *error);
 void clients_device_done(struct clients_device *device);

@@ -18,15 +18,14 @@
 #include <string.h>
 
 #include "core/reconcile.h"
-#include "lib/file.h"
-#include "lib/hash.h"
+#include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/mem.h"
+#include "services/vpn/ovpn-certificate.h"
 #include "services/vpn/vpn-clients-driver.h"
 
 enum {
     CALM_MSEC = 200, /* events within this time are looked at once */
-    CERTIFICATE_SIZE_MAX = 64 << 10,
     RANGE_LEN_MAX = 30,
 };
 
@@ -203,22 +202,29 @@ static int is_own_server(const struct clients *c, const char *key)
     return begins(key, SERVER_PREFIX) && strcmp(key + strlen(SERVER_PREFIX), c->env->node) == 0;
 }
 
-/* A new certificate is read by a new daemon only, so it shows in the text. -EAGAIN: there is none
- * yet. */
-static int certificate_hash(const struct clients *c, char hash[SHA256_HEX_SIZE])
+static int has_identity(const struct clients *c)
 {
     static const char *const NAMES[] = {"root.pem", "key.pem", "cert.pem"};
-    _cleanup_buf_ struct buf pem = BUF_INIT(CERTIFICATE_SIZE_MAX);
+    int has = 1;
 
     for (size_t i = 0; i < ARRAY_LEN(NAMES); i++) {
         _cleanup_free_ char *path = xasprintf("%s/%s", c->env->state_dir, NAMES[i]);
-        int is_last = i == ARRAY_LEN(NAMES) - 1;
-        if (is_last ? file_read(path, &pem) < 0 : access(path, R_OK) < 0) {
-            return -EAGAIN;
-        }
+        has &= access(path, R_OK) == 0;
     }
-    hash_text_hex(pem.data ? pem.data : "", hash);
-    return 0;
+    return has;
+}
+
+static void add_certificate(const struct clients *c, struct buf *text)
+{
+    const char *folder = c->env->state_dir;
+    _cleanup_free_ char *path = xasprintf("%s/cert.pem", folder);
+    _cleanup_free_ char *conf = xasprintf("%s/vpn/" CLIENTS_DAEMON ".conf", c->env->run_dir);
+
+    buf_printf(text, "ca \"%s/root.pem\"\ncert \"%s\"\nkey \"%s/key.pem\"\n", folder, path,
+               folder);
+    ovpn_certificate_add(text, ovpn_certificate_choose(ovpn_certificate_loaded_in(conf),
+                                                       ovpn_certificate_end(path),
+                                                       clock_now_usec() / 1000000));
 }
 
 static void add_network(struct buf *text)
@@ -235,10 +241,9 @@ static void add_network(struct buf *text)
 static char *daemon_text(const struct clients *c)
 {
     struct buf text = BUF_INIT(64 << 10);
-    char hash[SHA256_HEX_SIZE], address[IP4_TEXT_SIZE], mask[IP4_TEXT_SIZE];
-    const char *folder = c->env->state_dir;
+    char address[IP4_TEXT_SIZE], mask[IP4_TEXT_SIZE];
 
-    if (certificate_hash(c, hash) < 0) {
+    if (!has_identity(c)) {
         return NULL;
     }
     ip4_format(c->spec.address, address);
@@ -247,19 +252,21 @@ static char *daemon_text(const struct clients *c)
     buf_printf(&text, "lport %u\nifconfig %s %s\n", c->spec.port, address, mask);
     buf_printf(&text, "tun-mtu %u\nmax-clients %u\n", c->device.wanted_mtu_bytes,
                ~ip4_mask(c->spec.lower.len));
-    buf_printf(&text, "ca \"%s/root.pem\"\ncert \"%s/cert.pem\"\nkey \"%s/key.pem\"\n", folder,
-               folder, folder);
+    add_certificate(c, &text);
     buf_printf(&text, "push \"route-gateway %s\"\n", address);
     ip4_format(c->spec.overlay.address & ip4_mask(c->spec.overlay.len), address);
     ip4_format(ip4_mask(c->spec.overlay.len), mask);
-    buf_printf(&text, "push \"route %s %s\"\n# certificate %s\n", address, mask, hash);
+    buf_printf(&text, "push \"route %s %s\"\n", address, mask);
     return text.data;
 }
 
 static struct ovpn_spec daemon_spec(const struct clients *c, const char *text)
 {
-    return (struct ovpn_spec){
-        .device = CLIENTS_DEVICE, .server = 1, .port = c->spec.port, .text = text};
+    return (struct ovpn_spec){.device = CLIENTS_DEVICE,
+                              .offload = clients_device_offload(c),
+                              .server = 1,
+                              .port = c->spec.port,
+                              .text = text};
 }
 
 /* --- compare --- */
@@ -287,12 +294,7 @@ static enum backend_match compare_server(struct clients *c, const json_t *json)
 static int parse_member(const struct clients *c, const json_t *json,
                         struct ovpn_member *ret_member)
 {
-    const char *serial = json_get_string(json, "serial", "");
-
-    if (serial[strspn(serial, "0123456789abcdef")] != '\0') {
-        return -EINVAL;
-    }
-    *ret_member = (struct ovpn_member){.mask_len = c->spec.range.len, .tag = serial};
+    *ret_member = (struct ovpn_member){.mask_len = c->spec.range.len, .tag = ""};
     return ip4_parse(json_get_string(json, "address", ""), &ret_member->address);
 }
 
@@ -318,6 +320,14 @@ static enum backend_match compare(void *self, const char *key, const json_t *jso
 
 /* --- apply --- */
 
+static int apply_daemon(struct clients *c, struct error *error)
+{
+    _cleanup_free_ char *text = daemon_text(c);
+    struct ovpn_spec spec = daemon_spec(c, text);
+
+    return text ? ovpn_apply(c->daemon, &spec, error) : -EAGAIN;
+}
+
 static int apply_server(struct clients *c, const char *key, const json_t *json,
                         struct error *error)
 {
@@ -325,13 +335,13 @@ static int apply_server(struct clients *c, const char *key, const json_t *json,
         return error_set(error, 400, NULL, "%s is not about this node", key);
     }
     int rc = take_spec(c, json, error);
-    rc = rc < 0 ? rc : clients_device_apply(c, error);
-    if (rc < 0) {
-        return rc;
+    if (rc == 0 && !c->device.link.index && clients_device_offload(c)) {
+        rc = ovpn_state(c->daemon) == OVPN_CONNECTED ? ovpn_stop(c->daemon, error) /* lost it */
+                                                     : apply_daemon(c, error);
+        return rc < 0 ? rc : -EAGAIN; /* the device is there in a moment */
     }
-    _cleanup_free_ char *text = daemon_text(c);
-    struct ovpn_spec spec = daemon_spec(c, text);
-    return text ? ovpn_apply(c->daemon, &spec, error) : -EAGAIN;
+    rc = rc < 0 ? rc : clients_device_apply(c, error);
+    return rc < 0 ? rc : apply_daemon(c, error);
 }
 
 static int remove_server(struct clients *c, struct error *error)

@@ -1,6 +1,6 @@
 /* vpn-clients-plan.c - clients from outside as resources for their hubs.
  *
- *     vpn/client/openvpn/<name>    {"address", "serial"}     its OpenVPN server lets it in
+ *     vpn/client/openvpn/<name>    {"address"}               its OpenVPN server lets it in
  *     vpn/client/wireguard/<name>  {"address", "publicKey"}  a peer; only where that is the fabric
  *     vpn/clients/<hub>            {"range", "port", "overlay"}  the OpenVPN server itself;
  * planned from the node, while it has clients */
@@ -13,14 +13,6 @@
 enum {
     CLIENT_PORT_DEFAULT = 1194,
 };
-
-/* Of the certificate in use: a session with an earlier one ends when there is a new one. */
-static const char *serial_of(const char *id, struct view *view)
-{
-    _cleanup_free_ char *key = xasprintf("object/%s/%s", VPN_CLIENTS.name, id);
-
-    return json_get_string(json_object_get(view_get(view, key), "sealed"), "serial", "");
-}
 
 static void plan_client(const char *id, const json_t *spec, struct view *view, struct plan *plan)
 {
@@ -36,8 +28,7 @@ static void plan_client(const char *id, const json_t *spec, struct view *view, s
     _cleanup_free_ char *openvpn_key = xasprintf("vpn/client/openvpn/%s", id);
     _cleanup_free_ char *wireguard_key = xasprintf("vpn/client/wireguard/%s", id);
     plan_put(plan, channel, openvpn_key,
-             json_pack("{s:s, s:s}", "address", ip4_format(c.address, text), "serial",
-                       serial_of(id, view)));
+             json_pack("{s:s}", "address", ip4_format(c.address, text)));
     if (public_key && vpn_client_has_wireguard(view)) {
         plan_put(plan, channel, wireguard_key,
                  json_pack("{s:s, s:s}", "address", ip4_format(c.wireguard_address, text),

@@ -146,7 +146,8 @@ static int other_fabric_present(struct vpn *v)
 int vpn_device_present(struct vpn *v)
 {
     return v->device.ours || v->device.routes_len > 0 || v->guard.present ||
-           other_fabric_present(v) || (v->fabric && v->fabric->present(v));
+           vpn_redirects_kept(v) || other_fabric_present(v) ||
+           (v->fabric && v->fabric->present(v));
 }
 
 /* --- comparing --- */
@@ -319,6 +320,7 @@ static int ensure_link(struct vpn *v, struct error *error)
     const struct netlink_link *link = &v->device.link;
 
     if (!link->index) {
+        vpn_redirects_keep(v);
         int rc = v->fabric->make_link(v, error);
         if (rc == -EAGAIN) {
             /* Most are there at once, a child's takes a moment. */
@@ -469,5 +471,6 @@ int vpn_device_remove(struct vpn *v, struct error *error)
         rc = netlink_route_delete(v->nl, &v->device.routes[i]);
         rc = rc == -ESRCH || rc == -ENODEV ? 0 : vpn_failed(rc, error, "remove a route");
     }
+    rc = rc == 0 ? vpn_redirects_restore(v, error) : rc;
     return rc == 0 && v->guard.present ? vpn_guard_remove(v, error) : rc;
 }

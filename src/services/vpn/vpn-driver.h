@@ -53,6 +53,8 @@ struct vpn_self_spec {
     char cloud[64];
     char server[VPN_ID_SIZE];  /* whose OpenVPN server all use; "" none */
     json_int_t key_generation; /* that the WireGuard key shall have at least */
+    /* Our WireGuard key as the others are told it at the same moment; "" they aren't. */
+    char told_key[KEY_TEXT_SIZE];
 };
 
 /* One vpn/peer/<node> that isn't about ourselves. */

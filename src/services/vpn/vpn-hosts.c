@@ -216,14 +216,25 @@ void stop_agent(struct host *host)
 
 /* --- resources --- */
 
+/* What the others are told of the host's key: what it has reported so far. */
+static const char *reported_key(const json_t *facts)
+{
+    return json_get_string(json_object_get(facts, "vpn.self"), "publicKey", "");
+}
+
 json_t *self_resource(const struct host *host)
 {
-    return json_pack("{s:s+, s:s, s:i, s:i, s:b, s:s, s:s, s:b}", "address", "10.77.0.",
-                     host == HUB ? "1"
-                     : host == A ? "2"
-                                 : "3",
-                     "range", "10.77.0.0/16", "port", 51820, "mtu", 0, "hub", host == HUB,
-                     "fabric", "wireguard", "cloud", "", "public", host == HUB);
+    json_t *facts = read_json(host, "facts.json");
+    json_t *self = json_pack(
+        "{s:s+, s:s, s:i, s:i, s:b, s:s, s:s, s:b, s:s}", "address", "10.77.0.",
+        host == HUB ? "1"
+        : host == A ? "2"
+                    : "3",
+        "range", "10.77.0.0/16", "port", 51820, "mtu", 0, "hub", host == HUB, "fabric",
+        "wireguard", "cloud", "", "public", host == HUB, "publicKey", reported_key(facts));
+
+    json_decref(facts);
+    return self;
 }
 
 static json_t *peer_resource(const struct host *host, const char *via)

@@ -10,6 +10,7 @@
 
 #include "lib/ip.h"
 #include "lib/mem.h"
+#include "services/vpn/ovpn-certificate.h"
 #include "services/vpn/vpn-openvpn-config.h"
 
 #define DAY 86400
@@ -100,7 +101,7 @@ static void a_spoke_trusts_its_server_only(void **state)
     assert_has(text, "tun-mtu 9000");
     assert_null(strstr(text, "lport"));
     assert_null(strstr(text, "persist-key"));
-    assert_int_equal(openvpn_loaded_until(text), NOW);
+    assert_int_equal(ovpn_certificate_loaded(text), NOW);
 }
 
 static void a_server_takes_nodes_only(void **state)
@@ -113,22 +114,20 @@ static void a_server_takes_nodes_only(void **state)
     assert_has(text, "remote-cert-eku 2.25.201838361293746121.1");
     assert_has(text, "tun-mtu 1500");
     assert_null(strstr(text, "remote 1"));
-    assert_int_equal(openvpn_loaded_until(text), 0);
-    assert_int_equal(openvpn_loaded_until("dev x\n"), 0);
-    assert_true(openvpn_is_server("dev x\nmode server\n"));
-    assert_false(openvpn_is_server("dev x\n# mode server\n"));
+    assert_int_equal(ovpn_certificate_loaded(text), 0);
+    assert_int_equal(ovpn_certificate_loaded("dev x\n"), 0);
 }
 
 static void a_new_certificate_is_loaded_in_the_last_week(void **state)
 {
     const int64_t soon = NOW + 6 * DAY, late = NOW + 8 * DAY, new = NOW + 30 * DAY;
 
-    assert_int_equal(openvpn_choose_until(0, late, NOW), late);
-    assert_int_equal(openvpn_choose_until(late, new, NOW), late);
-    assert_int_equal(openvpn_choose_until(soon, new, NOW), new);
-    assert_int_equal(openvpn_choose_until(soon, soon, NOW), soon);
-    assert_int_equal(openvpn_choose_until(soon, 0, NOW), soon); /* it can't be read */
-    assert_int_equal(openvpn_choose_until(NOW - DAY, new, NOW), new);
+    assert_int_equal(ovpn_certificate_choose(0, late, NOW), late);
+    assert_int_equal(ovpn_certificate_choose(late, new, NOW), late);
+    assert_int_equal(ovpn_certificate_choose(soon, new, NOW), new);
+    assert_int_equal(ovpn_certificate_choose(soon, soon, NOW), soon);
+    assert_int_equal(ovpn_certificate_choose(soon, 0, NOW), soon); /* it can't be read */
+    assert_int_equal(ovpn_certificate_choose(NOW - DAY, new, NOW), new);
 }
 
 int main(void)

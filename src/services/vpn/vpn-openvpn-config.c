@@ -1,19 +1,16 @@
 #include "services/vpn/vpn-openvpn-config.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "lib/buf.h"
 #include "lib/json.h"
+#include "services/vpn/ovpn-certificate.h"
 
 enum {
     TEXT_SIZE_MAX = 1 << 16,
     TUN_MTU_MIN = 1500,
-    RENEW_SEC = 7 * 86400,
 };
 
-#define LOADED_UNTIL "setenv CNSMO_CERTIFICATE_UNTIL "
-#define MODE_SERVER "\nmode server\n"
 #define NODE_USAGE "2.25.201838361293746121.1"
 
 /* In quotes, as openvpn(8) reads them. */
@@ -55,7 +52,7 @@ char *openvpn_config_text(const struct openvpn_config *config)
     add_file(&text, "ca", config->state_dir, "root.pem");
     add_file(&text, "cert", config->state_dir, "cert.pem");
     add_file(&text, "key", config->state_dir, "key.pem");
-    buf_printf(&text, LOADED_UNTIL "%lld\n", (long long)config->loaded_until_sec);
+    ovpn_certificate_add(&text, config->loaded_until_sec);
     buf_printf(&text, "remote-cert-eku " NODE_USAGE "\ntls-version-min 1.2\n"
                       "data-ciphers AES-256-GCM:CHACHA20-POLY1305\n"
                       "hand-window 4\ntls-timeout 1\n");
@@ -65,25 +62,6 @@ char *openvpn_config_text(const struct openvpn_config *config)
         add_spoke(&text, config);
     }
     return text.data;
-}
-
-int64_t openvpn_loaded_until(const char *text)
-{
-    const char *line = strstr(text, "\n" LOADED_UNTIL);
-
-    return line ? strtoll(line + strlen("\n" LOADED_UNTIL), NULL, 10) : 0;
-}
-
-int openvpn_is_server(const char *text)
-{
-    return strstr(text, MODE_SERVER) != NULL;
-}
-
-int64_t openvpn_choose_until(int64_t loaded_sec, int64_t on_disk_sec, int64_t now_sec)
-{
-    int renew = on_disk_sec > loaded_sec && loaded_sec - now_sec < RENEW_SEC;
-
-    return loaded_sec == 0 || renew ? on_disk_sec : loaded_sec;
 }
 
 static int turn_of(const char *via, int same_cloud)

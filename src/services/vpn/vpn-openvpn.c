@@ -9,23 +9,20 @@
 #include "services/vpn/vpn-openvpn.h"
 
 #include <errno.h>
-#include <gnutls/x509.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/reconcile.h"
 #include "lib/clock.h"
-#include "lib/file.h"
 #include "lib/json.h"
 #include "lib/mem.h"
+#include "services/vpn/ovpn-certificate.h"
 #include "services/vpn/ovpn.h"
 #include "services/vpn/vpn-driver.h"
 #include "services/vpn/vpn-openvpn-config.h"
 
 enum {
-    FILE_SIZE_MAX = 1 << 20,
     REMOTES_MAX = 16,
-    CHAIN_MAX = 8,
     TICK_MSEC = 1000, /* while it isn't as it should be */
     REASON_SIZE = 300,
 };
@@ -36,7 +33,6 @@ struct vpn_openvpn {
     struct ovpn *daemon;
     int looked;               /* ovpn_observe() didn't fail */
     int64_t loaded_until_sec; /* of the certificate that the daemon has; 0: don't know */
-    int was_server;           /* by its configuration on disk; -1: there is none */
     char waits_for[REASON_SIZE];
 };
 
@@ -59,7 +55,6 @@ void vpn_openvpn_start(struct vpn *v)
                                  .arg = v};
 
     v->openvpn = xnew(struct vpn_openvpn);
-    v->openvpn->was_server = -1;
     v->openvpn->daemon = ovpn_new(&env, DAEMON);
 }
 
@@ -89,25 +84,14 @@ static int made_link(const struct vpn *v)
     return ovpn_device_ours(&v->device.link);
 }
 
-static void read_configuration(struct vpn *v)
-{
-    _cleanup_free_ char *path = xasprintf("%s/vpn/" DAEMON ".conf", v->env->run_dir);
-    _cleanup_buf_ struct buf text = BUF_INIT(FILE_SIZE_MAX);
-
-    v->openvpn->loaded_until_sec = 0;
-    v->openvpn->was_server = -1;
-    if (file_read(path, &text) == 0 && text.data) {
-        v->openvpn->loaded_until_sec = openvpn_loaded_until(text.data);
-        v->openvpn->was_server = openvpn_is_server(text.data);
-    }
-}
-
 static void observe(struct vpn *v)
 {
     struct error ignored;
 
+    _cleanup_free_ char *path = xasprintf("%s/vpn/" DAEMON ".conf", v->env->run_dir);
+
     v->openvpn->looked = ovpn_observe(v->openvpn->daemon, &ignored) == 0;
-    read_configuration(v);
+    v->openvpn->loaded_until_sec = ovpn_certificate_loaded_in(path);
 }
 
 static void states(struct vpn *v, struct omap *states)
@@ -125,28 +109,6 @@ static int present(struct vpn *v)
 }
 
 /* --- what the daemon is told --- */
-
-/* When the certificate on disk ends, or 0. */
-static int64_t certificate_end(const struct vpn *v)
-{
-    _cleanup_free_ char *path = xasprintf("%s/cert.pem", v->env->state_dir);
-    _cleanup_buf_ struct buf text = BUF_INIT(FILE_SIZE_MAX);
-    gnutls_x509_crt_t chain[CHAIN_MAX];
-    unsigned len = CHAIN_MAX;
-
-    if (file_read(path, &text) < 0 || !text.data) {
-        return 0;
-    }
-    gnutls_datum_t pem = {(unsigned char *)text.data, (unsigned)text.size};
-    if (gnutls_x509_crt_list_import(chain, &len, &pem, GNUTLS_X509_FMT_PEM, 0) < 0 || len == 0) {
-        return 0;
-    }
-    int64_t end = (int64_t)gnutls_x509_crt_get_expiration_time(chain[0]);
-    for (unsigned i = 0; i < len; i++) {
-        gnutls_x509_crt_deinit(chain[i]);
-    }
-    return end;
-}
 
 static void wait_for(struct vpn *v, const char *format, const char *id)
 {
@@ -177,18 +139,28 @@ static int find_server(struct vpn *v, struct ip4_endpoint *remotes, size_t *ret_
     return 0;
 }
 
+/* Does the kernel move the packets? A device that is there decides. */
+static int has_offload(const struct vpn *v)
+{
+    const struct netlink_link *link = &v->device.link;
+
+    return link->index ? ovpn_device_offload(link) : ovpn_device_can_offload(v->nl);
+}
+
 /* What the daemon shall be; the caller frees *ret_text. */
 static int make_spec(struct vpn *v, struct ovpn_spec *ret_spec, char **ret_text,
                      struct error *error)
 {
+    _cleanup_free_ char *certificate = xasprintf("%s/cert.pem", v->env->state_dir);
     struct ip4_endpoint remotes[REMOTES_MAX];
     struct openvpn_config config = {
         .state_dir = v->env->state_dir,
         .port = v->self.port,
         .mtu_bytes = v->self.mtu_bytes,
         .server = is_server(v),
-        .loaded_until_sec = openvpn_choose_until(v->openvpn->loaded_until_sec, certificate_end(v),
-                                                 clock_now_usec() / 1000000),
+        .loaded_until_sec =
+            ovpn_certificate_choose(v->openvpn->loaded_until_sec,
+                                    ovpn_certificate_end(certificate), clock_now_usec() / 1000000),
         .server_id = v->self.server,
         .remotes = remotes,
     };
@@ -200,6 +172,7 @@ static int make_spec(struct vpn *v, struct ovpn_spec *ret_spec, char **ret_text,
     }
     *ret_text = openvpn_config_text(&config);
     *ret_spec = (struct ovpn_spec){.device = VPN_DEVICE,
+                                   .offload = has_offload(v),
                                    .server = config.server,
                                    .port = config.server ? v->self.port : 0,
                                    .text = *ret_text};
@@ -295,36 +268,6 @@ static int matches(struct vpn *v)
     return 1;
 }
 
-static int make_link(struct vpn *v, struct error *error)
-{
-    /* One that runs holds a device that is no more. */
-    int rc = ovpn_stop(v->openvpn->daemon, error);
-    if (rc < 0) {
-        return rc;
-    }
-    rc = ovpn_device_make(v->nl, VPN_DEVICE, is_server(v));
-    if (rc == -ENOENT || rc == -ENODEV) {
-        return error_set(error, 500, NULL,
-                         "the kernel has no tun devices: /dev/net/tun is missing");
-    }
-    return rc < 0 && rc != -EEXIST ? vpn_failed(rc, error, "create the device " VPN_DEVICE)
-                                   : -EAGAIN;
-}
-
-/* The kernel's device is made for one role. */
-static int prepare(struct vpn *v, struct error *error)
-{
-    struct vpn_openvpn *o = v->openvpn;
-
-    if (!ovpn_device_offload(&v->device.link) || o->was_server < 0 ||
-        o->was_server == is_server(v)) {
-        return 0;
-    }
-    int rc = ovpn_remove(o->daemon, error);
-    rc = rc < 0 ? rc : vpn_device_drop_link(v, &VPN_OPENVPN, error);
-    return rc < 0 ? rc : -EAGAIN;
-}
-
 static int finish(struct vpn *v, struct error *error)
 {
     struct ovpn_spec spec;
@@ -343,6 +286,42 @@ static int finish(struct vpn *v, struct error *error)
         return -EAGAIN;
     }
     return ovpn_apply(v->openvpn->daemon, &spec, error);
+}
+
+/* With data-channel offload it comes with the daemon: a server's at once, a client's when it has
+ * found the server. A daemon that is connected without one has lost it. */
+static int make_link_by_daemon(struct vpn *v, struct error *error)
+{
+    struct ovpn *daemon = v->openvpn->daemon;
+
+    if (ovpn_state(daemon) == OVPN_CONNECTED) {
+        int rc = ovpn_stop(daemon, error);
+        return rc < 0 ? rc : -EAGAIN;
+    }
+    int rc = finish(v, error);
+    if (rc == 0) {
+        wait_for(v, "openvpn makes its device when it has reached %s", v->self.server);
+    }
+    return rc < 0 ? rc : -EAGAIN;
+}
+
+static int make_link(struct vpn *v, struct error *error)
+{
+    if (has_offload(v)) {
+        return make_link_by_daemon(v, error);
+    }
+    /* One that runs holds a device that is no more. */
+    int rc = ovpn_stop(v->openvpn->daemon, error);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = ovpn_device_make(v->nl, VPN_DEVICE);
+    if (rc == -ENOENT || rc == -ENODEV) {
+        return error_set(error, 500, NULL,
+                         "the kernel has no tun devices: /dev/net/tun is missing");
+    }
+    return rc < 0 && rc != -EEXIST ? vpn_failed(rc, error, "create the device " VPN_DEVICE)
+                                   : -EAGAIN;
 }
 
 static int take_away(struct vpn *v, struct error *error)
@@ -455,7 +434,6 @@ const struct vpn_fabric VPN_OPENVPN = {
     .present = present,
     .make_link = make_link,
     .matches = matches,
-    .prepare = prepare,
     .finish = finish,
     .remove = take_away,
     .compare_peer = compare_peer,

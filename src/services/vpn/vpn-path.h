@@ -27,8 +27,8 @@
  *
  * The very first handshake of a pair is begun by the end that was there first: the newcomer knows
  * its peers before they know it, so what it sent at once would be lost, and WireGuard sends again
- * only after 5 s. A newcomer starts to count when it is announced (its own peer resource comes
- * back to it, and so goes to the others): if it has no public endpoint nobody can begin but
+ * only after 5 s. A newcomer starts to count when it is announced (vpn/self says that the
+ * others have been told its key): if it has no public endpoint nobody can begin but
  * itself, and it soon does; else it leaves the others a moment.
  *
  * How to use: fill `path`, and per peer `config` and (before each step) `seen`; call path_step();

@@ -1,6 +1,7 @@
 /* The kernel's WireGuard, when its device is brought up, switches net.ipv4.conf.all.send_redirects
- * off for the whole machine (drivers/net/wireguard/device.c, wg_open) and leaves it so. What it
- * was before is kept in <state_dir>/vpn/send_redirects, and put back when the device goes. */
+ * off for the whole machine (drivers/net/wireguard/device.c, wg_open) and leaves it so, and so
+ * does OpenVPN's data-channel offload. What it was before any device of ours is kept in
+ * <state_dir>/vpn/send_redirects, and put back when the last one has gone. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -105,6 +105,7 @@ int vpn_self_parse(const json_t *spec, struct vpn_self_spec *ret, struct error *
     }
     snprintf(self.cloud, sizeof self.cloud, "%s", json_get_string(spec, "cloud", ""));
     snprintf(self.server, sizeof self.server, "%s", json_get_string(spec, "server", ""));
+    snprintf(self.told_key, sizeof self.told_key, "%s", json_get_string(spec, "publicKey", ""));
     *ret = self;
     return 0;
 }

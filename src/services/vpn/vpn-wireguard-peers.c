@@ -285,7 +285,7 @@ int vpn_wireguard_begin_again(struct vpn *v, struct error *error)
         struct vpn_peer *peer = e->value;
         peer->path = (struct path_peer){.config = peer->path.config};
     }
-    v->path = (struct path){.announced = 1};
+    v->path = (struct path){.announced = v->path.announced};
     return rc;
 }
 

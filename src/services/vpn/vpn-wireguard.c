@@ -73,8 +73,7 @@ static void observe(struct vpn *v)
 
 static int present(struct vpn *v)
 {
-    return children_pid(v->children, CHILD) > 0 || vpn_redirects_kept(v) ||
-           (v->device.ours && owns_link(&v->device.link));
+    return children_pid(v->children, CHILD) > 0 || (v->device.ours && owns_link(&v->device.link));
 }
 
 static int tunnel_matches(const struct vpn *v)
@@ -124,7 +123,6 @@ static int make_link(struct vpn *v, struct error *error)
     if (rc < 0) {
         return rc;
     }
-    vpn_redirects_keep(v);
     rc = netlink_link_create(v->nl, VPN_DEVICE, KERNEL_KIND);
     if (rc == -EOPNOTSUPP) {
         return start_child(v, error);
@@ -189,9 +187,6 @@ static int take_away(struct vpn *v, struct error *error)
         rmdir("/run/wireguard"); /* it made the folder; fails if somebody else uses it */
     }
     int rc = vpn_device_drop_link(v, &VPN_WIREGUARD, error);
-    if (rc == 0) {
-        rc = vpn_redirects_restore(v, error);
-    }
     dump_done(&v->dump);
     v->reachable = 0;
     v->path.start_usec = 0;
