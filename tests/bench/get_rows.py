@@ -29,7 +29,8 @@ def load(server, path, seconds):
     count = int(re.search(r"(\d+) requests in", done).group(1))
     return {"rate": float(re.search(r"Requests/sec:\s+([\d.]+)", done).group(1)),
             "p99": milliseconds(re.search(r"99%\s+(\S+)", done).group(1)),
-            "cpu": used / count * 1e6, "share": used / seconds, "others": (busy - used) / seconds, "rss": rss_mb(server.pid)}
+            "cpu": used / count * 1e6, "share": used / seconds,
+            "others": (busy - used) / seconds, "rss": rss_mb(server.pid)}
 
 
 def run(report):

@@ -3,7 +3,7 @@ hub that runs. Some at once: the time of the last one."""
 import concurrent.futures
 import tempfile
 
-from lab_rig import Race, bench_lab
+from lab_rig import Race, bench_lab, wait_for
 from others import Nebula, Tinc
 from rig import median
 
@@ -26,13 +26,19 @@ def explain(busy):
 
 # --- join ----------------------------------------------------------------------------------------
 
+def all_run(lab, names):
+    nodes = lab.api.nodes()
+    return all(nodes[name]["status"]["connected"] and
+               nodes[name]["status"]["services"]["vpn"]["state"] == "running" for name in names)
+
+
 def join_once(lab, names):
     token = lab.api.make_token(uses=len(names), services=["vpn"])
     target = lab.overlay_address("Server")
     race = Race(lab, {name: (target, ["cnsmo-agent", "join", token, "--id", name])
                       for name in names})
     result = race.run()
-    lab.wait_overlay()  # the joins themselves are over, and the machines quiet
+    wait_for("the end of the joins", lambda: all_run(lab, names), 60)
     each(names, lambda name: lab.host(name).leave())
     return result
 

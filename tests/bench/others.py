@@ -1,7 +1,7 @@
 """others.py - the programs that CNSMO is compared with, on the machines of the lab.
 
 Each knows how to make its keys and files beforehand, the command that starts it on a machine, the
-address that it has there, and how to end it. Addresses are apart from each other's and the overlay's.
+address that it has there, and how to end it. Addresses are apart from all others'.
 """
 import pathlib
 import shutil
