@@ -1,22 +1,15 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/fault.h"
-#include "lib/file.h"
 #include "lib/mem.h"
 #include "services/vpn/vpn-clients-driver.h"
+#include "services/vpn/vpn-link.h"
 
 enum {
     MTU_MAX = 1400, /* what clients' configurations say, which older openvpn don't negotiate */
-    MTU_OVERHEAD = 80,
-    MTU_MIN = 576,
-    SOMEWHERE = 0x01010101, /* an address that only the default route can lead to */
 };
-
-#define FORWARDING "/proc/sys/net/ipv4/conf/" CLIENTS_DEVICE "/forwarding"
 
 /* --- observing --- */
 
@@ -25,30 +18,6 @@ void clients_device_done(struct clients_device *device)
     free(device->addresses);
     free(device->routes);
     *device = (struct clients_device){0};
-}
-
-/* What fits through the way to the rest of the world. */
-static unsigned choose_mtu(struct netlink *nl, const struct netlink_link *links, size_t len)
-{
-    int index;
-
-    if (netlink_route_lookup(nl, SOMEWHERE, &index) < 0) {
-        return MTU_MAX;
-    }
-    for (size_t i = 0; i < len; i++) {
-        unsigned mtu = links[i].mtu_bytes;
-        if (links[i].index == index && mtu < MTU_MAX + MTU_OVERHEAD) {
-            return mtu > MTU_MIN + MTU_OVERHEAD ? mtu - MTU_OVERHEAD : MTU_MIN;
-        }
-    }
-    return MTU_MAX;
-}
-
-static int read_forwarding(void)
-{
-    _cleanup_buf_ struct buf buf = BUF_INIT(16);
-
-    return file_read(FORWARDING, &buf) == 0 && buf.data && buf.data[0] != '0';
 }
 
 static void keep_own(struct clients_device *device)
@@ -91,8 +60,8 @@ static int look(struct clients *c, struct clients_device *ret_device)
     }
     keep_own(&device);
     device.ours = device.link.index && ovpn_device_ours(&device.link);
-    device.forwarding = device.link.index && read_forwarding();
-    device.wanted_mtu_bytes = choose_mtu(c->nl, links, len);
+    device.forwarding = device.link.index && vpn_link_forwards(CLIENTS_DEVICE);
+    device.wanted_mtu_bytes = vpn_link_choose_mtu(c->nl, links, len, MTU_MAX);
     *ret_device = device;
     return 0;
 }
@@ -216,17 +185,6 @@ static int ensure_address(struct clients *c, struct error *error)
     return rc == -EEXIST ? 0 : failed(rc, error, "set the clients' gateway address");
 }
 
-static int write_forwarding(void)
-{
-    int rc = fault_point();
-
-    if (rc < 0) {
-        return rc;
-    }
-    _cleanup_close_ int fd = open(FORWARDING, O_WRONLY | O_CLOEXEC);
-    return fd < 0 || write(fd, "1", 1) != 1 ? -errno : 0;
-}
-
 static int ensure_settings(struct clients *c, struct error *error)
 {
     const struct netlink_link *link = &c->device.link;
@@ -240,7 +198,8 @@ static int ensure_settings(struct clients *c, struct error *error)
         rc = failed(netlink_link_set_up(c->nl, link->index, 1), error, "bring the device up");
     }
     if (rc == 0 && !c->device.forwarding) {
-        rc = failed(write_forwarding(), error, "set " FORWARDING);
+        rc = failed(vpn_link_set_forwarding(CLIENTS_DEVICE, 1), error,
+                    "let the host forward for " CLIENTS_DEVICE);
     }
     return rc;
 }

@@ -1,25 +1,17 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "lib/fault.h"
-#include "lib/file.h"
 #include "lib/mem.h"
 #include "services/vpn/vpn-driver.h"
+#include "services/vpn/vpn-link.h"
 
 enum {
     MTU_MAX = 1420, /* an Ethernet of 1500 less what WireGuard needs on IPv6, the most of all */
-    MTU_OVERHEAD = 80,
-    MTU_MIN = 576,
     /* Below every route that anybody sets, above none. */
     UNREACHABLE_METRIC = 4278198272U,
-    SOMEWHERE = 0x01010101, /* an address that only the default route can lead to */
 };
-
-#define FORWARDING "/proc/sys/net/ipv4/conf/" VPN_DEVICE "/forwarding"
 
 /* --- observing --- */
 
@@ -28,31 +20,6 @@ void vpn_device_state_done(struct vpn_device_state *state)
     free(state->addresses);
     free(state->routes);
     *state = (struct vpn_device_state){0};
-}
-
-/* What fits through the way to the rest of the world. */
-static unsigned choose_mtu(const struct vpn *v, const struct netlink_link *links, size_t len)
-{
-    int index;
-
-    if (netlink_route_lookup(v->nl, SOMEWHERE, &index) < 0) {
-        return MTU_MAX;
-    }
-    for (size_t i = 0; i < len; i++) {
-        unsigned mtu = links[i].mtu_bytes;
-        if (links[i].index == index && strcmp(links[i].name, VPN_DEVICE) != 0 &&
-            mtu < MTU_MAX + MTU_OVERHEAD) {
-            return mtu > MTU_MIN + MTU_OVERHEAD ? mtu - MTU_OVERHEAD : MTU_MIN;
-        }
-    }
-    return MTU_MAX;
-}
-
-static int read_forwarding(void)
-{
-    _cleanup_buf_ struct buf buf = BUF_INIT(16);
-
-    return file_read(FORWARDING, &buf) == 0 && buf.data && buf.data[0] != '0';
 }
 
 static void keep_own_addresses(struct vpn_device_state *state)
@@ -108,8 +75,8 @@ static int look(struct vpn *v, struct vpn_device_state *ret_state)
     keep_own_addresses(&state);
     keep_own_routes(&state, clients_index);
     state.ours = state.link.index && strcmp(state.link.alias, NETLINK_ALIAS) == 0;
-    state.forwarding = state.link.index && read_forwarding();
-    state.chosen_mtu_bytes = choose_mtu(v, links, len);
+    state.forwarding = state.link.index && vpn_link_forwards(VPN_DEVICE);
+    state.chosen_mtu_bytes = vpn_link_choose_mtu(v->nl, links, len, MTU_MAX);
     *ret_state = state;
     return 0;
 }
@@ -364,17 +331,6 @@ static int ensure_address(struct vpn *v, struct error *error)
     return rc == -EEXIST ? 0 : vpn_failed(rc, error, "set the overlay address");
 }
 
-static int write_forwarding(int on)
-{
-    int rc = fault_point();
-
-    if (rc < 0) {
-        return rc;
-    }
-    _cleanup_close_ int fd = open(FORWARDING, O_WRONLY | O_CLOEXEC);
-    return fd < 0 || write(fd, on ? "1" : "0", 1) != 1 ? -errno : 0;
-}
-
 static int ensure_link_settings(struct vpn *v, struct error *error)
 {
     const struct netlink_link *link = &v->device.link;
@@ -394,7 +350,8 @@ static int ensure_link_settings(struct vpn *v, struct error *error)
         rc = vpn_failed(rc, error, "bring the device up");
     }
     if (rc == 0 && v->device.forwarding != v->self.hub) {
-        rc = vpn_failed(write_forwarding(v->self.hub), error, "set " FORWARDING);
+        rc = vpn_failed(vpn_link_set_forwarding(VPN_DEVICE, v->self.hub), error,
+                        "let the host forward for " VPN_DEVICE);
     }
     return rc;
 }
