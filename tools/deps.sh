@@ -40,6 +40,7 @@ iperf3                   tests: transfers
 socat                    tests: UDP
 tcpdump                  tests: what is on the wire
 openssl                  tests: certificates of a stranger
+openvswitch-switch       the sdn datapath
 faketime                 tests: wrong clocks
 TEXT
 }
