@@ -22,6 +22,8 @@
  * within the sum of both. A bundle is streamed: flows are taken from the source as the switch
  * takes the bytes, so what is held is OF_HIGH_WATER_BYTES, however long the bundle.
  *
+ * The program must ignore SIGPIPE: a switch may go at any time.
+ *
  * Errors have sentences (refusal.h). The `struct error` that a callback is given is borrowed, and
  * so are all structs.
  *

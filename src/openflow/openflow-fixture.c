@@ -1,6 +1,7 @@
 #include "openflow/openflow-fixture.h"
 
 #include <errno.h>
+#include <signal.h>
 
 enum {
     DEADLINE_MSEC = 20000,
@@ -70,6 +71,7 @@ static const struct of_conn_handler HANDLER = {.opened = on_opened,
 
 void client_init(struct client *c)
 {
+    signal(SIGPIPE, SIG_IGN); /* as every program that writes to sockets */
     *c = (struct client){0};
     assert_int_equal(uv_loop_init(&c->loop), 0);
 }
