@@ -55,6 +55,8 @@ struct of_conn {
 void of_conn_end(struct of_conn *conn, const struct error *reason);
 /* The same: the switch broke the protocol. */
 void of_conn_malformed(struct of_conn *conn, const char *what);
+/* Something has come: the switch is there. */
+void of_conn_heard(struct of_conn *conn);
 /* The features have come. */
 void of_conn_opened(struct of_conn *conn);
 /* Queues a small message of our own, not of a request. */

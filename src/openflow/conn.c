@@ -178,9 +178,25 @@ static void arm_check(struct of_conn *conn)
                                : conn->heard_msec + conn->config.echo_msec);
 }
 
+void of_conn_heard(struct of_conn *conn)
+{
+    int was_asked = conn->asked_msec != 0 || conn->is_last_call;
+
+    conn->heard_msec = uv_now(conn->timer.loop);
+    if (conn->state != OF_CONN_OPEN) {
+        return; /* until then there is one deadline for all */
+    }
+    conn->asked_msec = 0;
+    conn->is_last_call = 0;
+    if (was_asked) {
+        arm_check(conn);
+    }
+}
+
 void of_conn_opened(struct of_conn *conn)
 {
     conn->state = OF_CONN_OPEN;
+    conn->is_last_call = 0;
     arm_check(conn);
 }
 

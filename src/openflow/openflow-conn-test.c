@@ -66,6 +66,7 @@ static uint32_t hear(struct world *w, uint8_t type)
             if (of_u8(data + at, 1) == type) {
                 uint32_t xid = of_u32(data + at, 4);
                 buf_consume(&w->peer.received, at + of_u16(data + at, 2));
+                w->peer.received_len = (int)w->peer.received.size;
                 return xid;
             }
         }

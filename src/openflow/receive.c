@@ -171,9 +171,7 @@ static size_t take_messages(struct of_conn *conn, const uint8_t *data, size_t si
 
 void of_conn_take(struct of_conn *conn, const uint8_t *data, size_t size)
 {
-    conn->heard_msec = uv_now(conn->timer.loop);
-    conn->asked_msec = 0;
-    conn->is_last_call = 0;
+    of_conn_heard(conn);
     if (conn->in.size == 0) {
         size_t done = take_messages(conn, data, size);
         data += done;

@@ -104,7 +104,7 @@ static void find_about(const uint8_t *data, size_t size, struct of_refusal *refu
     }
     if (of_u8(data, 1) == OF_BUNDLE_ADD) {
         inner = 16;
-    } else if (of_u8(data, 1) == OF_EXPERIMENTER && size >= 24 && of_u32(data, 8) == OF_ONF) {
+    } else if (of_u8(data, 1) == OF_EXPERIMENTER && size >= 16 && of_u32(data, 8) == OF_ONF) {
         inner = of_u32(data, 12) == OF_ONF_BUNDLE_ADD ? 24 : 0;
         refusal->about = OF_BUNDLE_CONTROL;
     }

@@ -238,6 +238,21 @@ static void on_timer(uv_timer_t *timer)
     }
 }
 
+static void heard(struct ovsdb *db)
+{
+    int was_asked = db->asked_msec != 0 || db->is_last_call;
+
+    db->heard_msec = uv_now(db->timer.loop);
+    if (db->state != STATE_OPEN) {
+        return; /* until then there is one deadline for all */
+    }
+    db->asked_msec = 0;
+    db->is_last_call = 0;
+    if (was_asked) {
+        arm_check(db);
+    }
+}
+
 /* --- reading --- */
 
 static void update(struct ovsdb *db, const json_t *updates)
@@ -263,6 +278,7 @@ static void on_monitored(struct ovsdb *db, const struct rpc *rpc)
         return;
     }
     db->state = STATE_OPEN;
+    db->is_last_call = 0;
     arm_check(db);
     if (db->handler->opened) {
         db->handler->opened(db, db->arg);
@@ -333,9 +349,7 @@ static int on_object(void *arg, const char *text, size_t size)
 
 static void take(struct ovsdb *db, const char *data, size_t size)
 {
-    db->heard_msec = uv_now(db->timer.loop);
-    db->asked_msec = 0;
-    db->is_last_call = 0;
+    heard(db);
     int rc = split_push(&db->in, data, size, on_object, db);
     if (rc == -E2BIG) {
         end(db, 503, "the database sent a message that is too long", NULL);
