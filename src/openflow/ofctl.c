@@ -57,6 +57,22 @@ void ofctl_packet_out(const char *bridge, const char *packet)
     ovs_do(ARGV("ovs-ofctl", "--no-names", "-O", version(bridge), "packet-out", bridge, packet));
 }
 
+static void add_bridge(const char *name, const char *port, const char *protocols)
+{
+    _cleanup_free_ char *set = xasprintf("protocols=%s", protocols);
+
+    ovs_do(ARGV("ovs-vsctl", "add-br", name, "--", "set", "bridge", name, "datapath_type=netdev",
+                "fail-mode=secure", set, "--", "add-port", name, port, "--", "set", "interface",
+                port, "type=internal", "ofport_request=5"));
+}
+
+void ofctl_add_bridges(void)
+{
+    add_bridge("br0", "p0", "OpenFlow14");
+    add_bridge("br3", "p3", "OpenFlow13");
+    add_bridge("br1", "p1", "OpenFlow10");
+}
+
 /* --- the relay --- */
 
 struct end {

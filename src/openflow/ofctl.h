@@ -7,6 +7,9 @@
 
 #define RECORDER_PATH "/tmp/recorder"
 
+/* br0 speaks OpenFlow 1.4, br3 only 1.3, br1 only 1.0; each has a port 5. */
+void ofctl_add_bridges(void);
+
 /* ovs-ofctl on that bridge, in the version that its name says (br3: 1.3, else 1.4). The caller
  * frees texts. Dumps are sorted. */
 void ofctl_add(const char *bridge, const char *const *flows, size_t len); /* one bundle */
