@@ -94,6 +94,44 @@ static void bridge_and_port_are_made(void **state)
     client_done(&c);
 }
 
+/* All that a user may set, and what the switch made of it; without uuids and counters. */
+static char *look(void)
+{
+    _cleanup_free_ char *bridge = ovs_read(ARGV(
+        "ovs-vsctl",
+        "--columns=name,datapath_type,fail_mode,protocols,other_config,external_ids,controller,"
+        "flow_tables,mirrors,stp_enable,rstp_enable,mcast_snooping_enable,netflow,sflow,datapath_"
+        "id",
+        "list", "Bridge", "cnsmo0"));
+    _cleanup_free_ char *ports = ovs_read(
+        ARGV("ovs-vsctl",
+             "--columns=name,external_ids,other_config,tag,trunks,vlan_mode,qos,bond_mode,lacp",
+             "list", "Port", "cnsmo0", "up0"));
+    _cleanup_free_ char *interfaces =
+        ovs_read(ARGV("ovs-vsctl",
+                      "--columns=name,type,options,ofport,ofport_request,external_ids,"
+                      "other_config,mac,error",
+                      "list", "Interface", "cnsmo0", "up0"));
+
+    return xasprintf("%s\n%s\n%s", bridge, ports, interfaces);
+}
+
+/* Row by row what ovs-vsctl makes of the same wish. */
+static void makes_what_vsctl_makes(void **state)
+{
+    _cleanup_free_ char *ours = look();
+    ovs_do(ARGV("ovs-vsctl", "del-br", "cnsmo0"));
+    ovs_do(ARGV("ovs-vsctl", "add-br", "cnsmo0", "--", "set", "bridge", "cnsmo0",
+                "datapath_type=netdev", "fail_mode=secure", "protocols=OpenFlow13,OpenFlow14",
+                "other_config:hwaddr=02:00:00:00:00:07", "external_ids:cnsmo=sdn", "--", "set",
+                "port", "cnsmo0", "external_ids:cnsmo=sdn", "--", "add-port", "cnsmo0", "up0",
+                "--", "set", "interface", "up0", "type=internal", "ofport_request=7", "--", "set",
+                "port", "up0", "external_ids:cnsmo=sdn"));
+    _cleanup_free_ char *theirs = look();
+    assert_string_equal(ours, theirs);
+    assert_non_null(strstr(ours, "0000020000000007")); /* the datapath's id follows hwaddr */
+}
+
 /* Drift is repaired, and what others keep in our rows stays. */
 static void drift_is_put_back(void **state)
 {
@@ -307,11 +345,17 @@ static void killed_server_closes(void **state)
 static int tests(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bridge_and_port_are_made), cmocka_unit_test(drift_is_put_back),
-        cmocka_unit_test(strangers_are_left_alone), cmocka_unit_test(mirror_follows),
-        cmocka_unit_test(refusals_are_sentences),   cmocka_unit_test(own_change_is_seen_at_once),
-        cmocka_unit_test(unknown_database_closes),  cmocka_unit_test(deletion_leaves_nothing),
-        cmocka_unit_test(hung_server_is_given_up),  cmocka_unit_test(killed_server_closes),
+        cmocka_unit_test(bridge_and_port_are_made),
+        cmocka_unit_test(makes_what_vsctl_makes),
+        cmocka_unit_test(drift_is_put_back),
+        cmocka_unit_test(strangers_are_left_alone),
+        cmocka_unit_test(mirror_follows),
+        cmocka_unit_test(refusals_are_sentences),
+        cmocka_unit_test(own_change_is_seen_at_once),
+        cmocka_unit_test(unknown_database_closes),
+        cmocka_unit_test(deletion_leaves_nothing),
+        cmocka_unit_test(hung_server_is_given_up),
+        cmocka_unit_test(killed_server_closes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-#include "ovsdb/ovsdb.h"
+#include "ovsdb/ovsdb-internal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -6,49 +6,10 @@
 
 #include "lib/json.h"
 #include "lib/mem.h"
-#include "ovsdb/rpc.h"
-#include "ovsdb/split.h"
 
 enum {
     READ_BYTES = 65536,
-    MONITOR_NUMBER = 0, /* of the request; transactions count from 1 */
     LAST_CALL_MSEC = 1,
-};
-
-enum state {
-    STATE_CONNECTING,
-    STATE_MONITORING,
-    STATE_OPEN,
-    STATE_ENDED,
-};
-
-struct transaction {
-    struct transaction *next;
-    json_int_t number;
-    json_t *ops; /* to name the one that failed */
-    ovsdb_done_fn *done;
-    void *arg;
-};
-
-struct ovsdb {
-    uv_pipe_t pipe;
-    uv_timer_t timer;
-    uv_connect_t connecting;
-    unsigned handles; /* not closed yet */
-    enum state state;
-    const struct ovsdb_handler *handler;
-    void *arg;
-    struct ovsdb_config config; /* path and monitor aren't used after ovsdb_new() */
-    json_t *monitor_request;    /* until it is sent */
-    struct ovsdb_mirror mirror;
-    struct split in;
-    struct transaction *transactions; /* in the order of sending */
-    unsigned transactions_len;
-    json_int_t number;   /* of the last transaction */
-    uint64_t heard_msec; /* when anything came last */
-    uint64_t asked_msec; /* when it was asked whether it is there; 0: not */
-    int is_last_call;    /* late, but what has come meanwhile wasn't read yet */
-    struct error reason;
 };
 
 struct write {
@@ -59,21 +20,6 @@ struct write {
 
 /* --- ending --- */
 
-/* Takes the first one out of the list, so that the callback may do anything. */
-static void finish(struct ovsdb *db, struct transaction **at, const json_t *results,
-                   const struct error *error)
-{
-    struct transaction *t = *at;
-
-    *at = t->next;
-    db->transactions_len--;
-    ovsdb_done_fn *done = t->done;
-    void *arg = t->arg;
-    json_decref(t->ops);
-    free(t);
-    done(arg, error ? NULL : results, error);
-}
-
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct ovsdb *db = handle->data;
@@ -81,9 +27,7 @@ static void on_handle_closed(uv_handle_t *handle)
     if (--db->handles > 0) {
         return;
     }
-    while (db->transactions) {
-        finish(db, &db->transactions, NULL, &db->reason);
-    }
+    ovsdb_fail_all(db, &db->reason);
     db->handler->closed(db, db->arg, &db->reason);
     ovsdb_mirror_clear(&db->mirror);
     json_decref(db->monitor_request);
@@ -93,10 +37,10 @@ static void on_handle_closed(uv_handle_t *handle)
 
 static void end_for(struct ovsdb *db, const struct error *reason)
 {
-    if (db->state == STATE_ENDED) {
+    if (db->state == OVSDB_ENDED) {
         return;
     }
-    db->state = STATE_ENDED;
+    db->state = OVSDB_ENDED;
     db->reason = *reason;
     uv_close((uv_handle_t *)&db->pipe, on_handle_closed);
     uv_close((uv_handle_t *)&db->timer, on_handle_closed);
@@ -128,8 +72,7 @@ static void written(uv_write_t *request, int status)
     free(write);
 }
 
-/* -E2BIG: the server reads too slowly, or the message is too long. */
-static int send_message(struct ovsdb *db, const json_t *message)
+int ovsdb_send(struct ovsdb *db, const json_t *message)
 {
     char *text = json_dumps(message, JSON_COMPACT);
     size_t size = text ? strlen(text) : 0;
@@ -154,40 +97,10 @@ static int send_message(struct ovsdb *db, const json_t *message)
 /* The same for messages of our own, without which the connection is of no use. */
 static void say(struct ovsdb *db, json_t *message)
 {
-    if (send_message(db, message) < 0) {
+    if (ovsdb_send(db, message) < 0) {
         end(db, 503, "the database doesn't read what it is sent", NULL);
     }
     json_decref(message);
-}
-
-int ovsdb_transact(struct ovsdb *db, const json_t *ops, ovsdb_done_fn *done, void *arg)
-{
-    struct transaction **at = &db->transactions;
-
-    if (db->state != STATE_OPEN) {
-        return -ENOTCONN;
-    }
-    if (db->transactions_len >= OVSDB_TRANSACTIONS_MAX) {
-        return -EAGAIN;
-    }
-    json_t *params = json_copy((json_t *)ops); /* shallow: the operations are shared */
-    json_array_insert_new(params, 0, json_string(db->config.database));
-    json_t *message =
-        json_pack("{s:s, s:o, s:I}", "method", "transact", "params", params, "id", db->number + 1);
-    int rc = send_message(db, message);
-    json_decref(message);
-    if (rc < 0) {
-        return rc;
-    }
-    struct transaction *t = xnew(struct transaction);
-    *t = (struct transaction){
-        .number = ++db->number, .ops = json_incref((json_t *)ops), .done = done, .arg = arg};
-    while (*at) {
-        at = &(*at)->next;
-    }
-    *at = t;
-    db->transactions_len++;
-    return 0;
 }
 
 /* --- is it there? --- */
@@ -212,10 +125,10 @@ static void on_timer(uv_timer_t *timer)
     struct ovsdb *db = timer->data;
     uint64_t now = uv_now(timer->loop);
 
-    if (db->state == STATE_ENDED) {
+    if (db->state == OVSDB_ENDED) {
         return;
     }
-    int is_late = db->state != STATE_OPEN ||
+    int is_late = db->state != OVSDB_OPEN ||
                   (db->asked_msec && now >= db->asked_msec + db->config.silent_msec);
     if (is_late && !db->is_last_call) {
         db->is_last_call = 1; /* perhaps it was we who slept */
@@ -224,7 +137,7 @@ static void on_timer(uv_timer_t *timer)
     }
     if (is_late) {
         end(db, 408,
-            db->state == STATE_OPEN ? "the database doesn't answer any more (is it hung?)"
+            db->state == OVSDB_OPEN ? "the database doesn't answer any more (is it hung?)"
                                     : "the database doesn't answer",
             NULL);
         return;
@@ -233,7 +146,7 @@ static void on_timer(uv_timer_t *timer)
         db->asked_msec = now;
         say(db, json_pack("{s:s, s:[], s:s}", "method", "echo", "params", "id", "echo"));
     }
-    if (db->state == STATE_OPEN) {
+    if (db->state == OVSDB_OPEN) {
         arm_check(db);
     }
 }
@@ -243,7 +156,7 @@ static void heard(struct ovsdb *db)
     int was_asked = db->asked_msec != 0 || db->is_last_call;
 
     db->heard_msec = uv_now(db->timer.loop);
-    if (db->state != STATE_OPEN) {
+    if (db->state != OVSDB_OPEN) {
         return; /* until then there is one deadline for all */
     }
     db->asked_msec = 0;
@@ -259,7 +172,7 @@ static void update(struct ovsdb *db, const json_t *updates)
 {
     if (ovsdb_mirror_apply(&db->mirror, updates) < 0) {
         end(db, 503, "the database broke the protocol", "an update");
-    } else if (db->state == STATE_OPEN && db->handler->updated) {
+    } else if (db->state == OVSDB_OPEN && db->handler->updated) {
         db->handler->updated(db, db->arg);
     }
 }
@@ -274,35 +187,15 @@ static void on_monitored(struct ovsdb *db, const struct rpc *rpc)
         return;
     }
     update(db, rpc->payload);
-    if (db->state != STATE_MONITORING) {
+    if (db->state != OVSDB_MONITORING) {
         return;
     }
-    db->state = STATE_OPEN;
+    db->state = OVSDB_OPEN;
     db->is_last_call = 0;
     arm_check(db);
     if (db->handler->opened) {
         db->handler->opened(db, db->arg);
     }
-}
-
-static void on_answer(struct ovsdb *db, const struct rpc *rpc)
-{
-    struct transaction **at = &db->transactions;
-    struct error error;
-    int rc;
-
-    while (*at && (*at)->number != rpc->number) {
-        at = &(*at)->next;
-    }
-    if (!*at) {
-        return;
-    }
-    if (rpc->kind == RPC_ERROR) {
-        rc = rpc_explain(rpc->payload, "the transaction", &error);
-    } else {
-        rc = rpc_check_results(rpc->payload, (*at)->ops, &error);
-    }
-    finish(db, at, rpc->payload, rc < 0 ? &error : NULL);
 }
 
 static void on_rpc(struct ovsdb *db, const struct rpc *rpc)
@@ -316,10 +209,10 @@ static void on_rpc(struct ovsdb *db, const struct rpc *rpc)
         break;
     case RPC_RESULT:
     case RPC_ERROR:
-        if (db->state == STATE_MONITORING && rpc->number == MONITOR_NUMBER) {
+        if (db->state == OVSDB_MONITORING && rpc->number == OVSDB_MONITOR_NUMBER) {
             on_monitored(db, rpc);
         } else {
-            on_answer(db, rpc);
+            ovsdb_answered(db, rpc);
         }
         break;
     default:
@@ -344,7 +237,7 @@ static int on_object(void *arg, const char *text, size_t size)
         on_rpc(db, &rpc);
     }
     json_decref(message);
-    return db->state == STATE_ENDED ? -ECANCELED : 0;
+    return db->state == OVSDB_ENDED ? -ECANCELED : 0;
 }
 
 static void take(struct ovsdb *db, const char *data, size_t size)
@@ -367,7 +260,7 @@ static void on_read(uv_stream_t *pipe, ssize_t size, const uv_buf_t *buf)
 {
     struct ovsdb *db = pipe->data;
 
-    if (size > 0 && db->state != STATE_ENDED) {
+    if (size > 0 && db->state != OVSDB_ENDED) {
         take(db, buf->base, (size_t)size);
     } else if (size == UV_EOF) {
         end(db, 503, "the database closed the connection", NULL);
@@ -383,16 +276,16 @@ static void on_connected(uv_connect_t *request, int status)
 {
     struct ovsdb *db = request->data;
 
-    if (db->state == STATE_ENDED) {
+    if (db->state == OVSDB_ENDED) {
         return;
     }
     if (status < 0) {
         end(db, 503, "cannot connect to the database", uv_strerror(status));
         return;
     }
-    db->state = STATE_MONITORING;
+    db->state = OVSDB_MONITORING;
     say(db, TAKE(db->monitor_request));
-    if (db->state == STATE_MONITORING) {
+    if (db->state == OVSDB_MONITORING) {
         uv_read_start((uv_stream_t *)&db->pipe, on_alloc, on_read);
     }
 }
@@ -406,7 +299,7 @@ static json_t *make_monitor(const struct ovsdb_config *config)
         json_object_set_new(requests, table, json_pack("{s:O}", "columns", columns));
     }
     return json_pack("{s:s, s:[s, n, o], s:i}", "method", "monitor", "params", config->database,
-                     requests, "id", MONITOR_NUMBER);
+                     requests, "id", OVSDB_MONITOR_NUMBER);
 }
 
 struct ovsdb *ovsdb_new(uv_loop_t *loop, const struct ovsdb_config *config,
