@@ -11,6 +11,7 @@
 struct world {
     struct client c;
     struct fake_peer peer;
+    uint16_t control; /* what the bundle message that was heard last wants */
 };
 
 static int world_make(void **state)
@@ -65,6 +66,7 @@ static uint32_t hear(struct world *w, uint8_t type)
              at += of_u16(data + at, 2)) {
             if (of_u8(data + at, 1) == type) {
                 uint32_t xid = of_u32(data + at, 4);
+                w->control = type == OF_BUNDLE_CONTROL ? of_u16(data + at, 12) : 0;
                 buf_consume(&w->peer.received, at + of_u16(data + at, 2));
                 w->peer.received_len = (int)w->peer.received.size;
                 return xid;
@@ -162,7 +164,7 @@ static void quiet_switch_stays_if_it_answers(void **state)
 {
     struct world *w = *state;
 
-    open_with(w, (struct of_conn_config){.echo_msec = 1, .silent_msec = 10000});
+    open_with(w, (struct of_conn_config){.echo_msec = 1, .silent_msec = 60000});
     for (int i = 0; i < 5; i++) {
         struct of_out reply = message(OF_VERSION_14, OF_ECHO_REPLY, hear(w, OF_ECHO_REQUEST), 0);
         say(w, &reply);
@@ -303,6 +305,7 @@ static void answer_control(struct world *w, uint16_t type)
     struct of_out out = {0};
 
     of_begin(&out, OF_VERSION_14, OF_BUNDLE_CONTROL, hear(w, OF_BUNDLE_CONTROL));
+    assert_int_equal(w->control, type);
     of_put(&out, 1, 4);
     of_put(&out, (uint64_t)type + 1, 2);
     of_put(&out, 3, 2);

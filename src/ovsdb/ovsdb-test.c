@@ -270,7 +270,7 @@ static void echoes_go_both_ways(void **state)
 {
     struct world *w = *state;
 
-    open_with(w, (struct ovsdb_config){.echo_msec = 1, .silent_msec = 10000});
+    open_with(w, (struct ovsdb_config){.echo_msec = 1, .silent_msec = 60000});
     say(w, "{\"method\":\"echo\",\"params\":[\"hi\"],\"id\":\"x\"}");
     hear(w, "{\"result\":[\"hi\"],\"error\":null,\"id\":\"x\"}");
     for (int i = 0; i < 5; i++) {
