@@ -9,12 +9,12 @@
  *     of_match_set(&mod.flow.match, OF_IN_PORT, 1);
  *     of_flow_output(&mod.flow, OF_PORT_LOCAL);
  *
- * All are plain structs that need no freeing; conn.h sends them. The numbers of the functions
- * that make messages: `version` is one of OF_VERSION_…, `xid` names the message in the switch's
- * answer. They append one whole message to a buffer: -EINVAL if the flow can't be said (more
- * actions than fit), -E2BIG at the buffer's limit. Reading functions take a whole message or an
- * entry of one, check every length in it, and return -EBADMSG for anything malformed; what is
- * well-formed and not known to us is skipped and counted in unknown_len.
+ * All are plain structs that need no freeing; conn.h sends them. Functions that make a message
+ * take the `version` (OF_VERSION_…) and the `xid` by which the switch's answer names it, and
+ * append one whole message to a buffer: -EINVAL if the flow can't be said (more actions than fit),
+ * -E2BIG at the buffer's limit. Functions that read take a whole message or an entry of one, check
+ * every length in it, and return -EBADMSG for anything malformed; what is well-formed and not
+ * known to us is skipped and counted in unknown_len.
  *
  * Sources: OpenFlow 1.4.1 sections 7.2.4 (instructions, actions), 7.3.4.1 (flow mod), 7.3.5.2
  * (statistics), 7.4.2 (flow removed). */
