@@ -19,6 +19,7 @@ libsodium-dev            password hashes
 libcurl4-gnutls-dev      HTTP client
 libnl-route-3-dev        netlink
 libsmartcols-dev         tables on a terminal
+libqrencode-dev          QR codes of WireGuard clients
 libcmocka-dev            unit tests
 clang                    fuzzing
 libclang-rt-14-dev       fuzzing: libFuzzer
@@ -41,7 +42,12 @@ socat                    tests: UDP
 tcpdump                  tests: what is on the wire
 openssl                  tests: certificates of a stranger
 openvswitch-switch       the sdn datapath
+openvpn                  outside clients, the fabric; tests: a stock client
+zbar-tools               tests: QR codes are read
 faketime                 tests: wrong clocks
+wrk                      bench: load of the API
+nebula                   bench: what we are compared with
+tinc                     bench: what we are compared with
 TEXT
 }
 

@@ -1,4 +1,4 @@
-"""registry.py SERVICES.c BACKENDS.c NAME...: the lists of what is built in."""
+"""registry.py SERVICES.c BACKENDS.c SERVICE... -- BACKEND...: the lists of what is built in."""
 import sys
 
 
@@ -12,11 +12,16 @@ def write(path, header, kind, array, entries):
         out.write(f"\nconst struct {kind} *const {array}[] = {{{refs}, NULL}};\n")
 
 
+def symbols(prefix, names):
+    return [prefix + name.upper().replace("-", "_") for name in names]
+
+
 def main(services, backends, *names):
-    upper = [name.upper().replace("-", "_") for name in names]
+    middle = names.index("--")
     write(services, "core/service.h", "service", "SERVICES",
-          ["SERVICE_CORE"] + [f"SERVICE_{name}" for name in upper])
-    write(backends, "core/backend.h", "backend", "BACKENDS", [f"BACKEND_{name}" for name in upper])
+          ["SERVICE_CORE"] + symbols("SERVICE_", names[:middle]))
+    write(backends, "core/backend.h", "backend", "BACKENDS",
+          symbols("BACKEND_", names[middle + 1:]))
 
 
 main(*sys.argv[1:])

@@ -1,9 +1,11 @@
 """image.py - the disk, kernel and initrd that every machine of `./dev check --vm` starts from.
 
-Built once into build-vm/ (about two minutes) from the Debian mirror that this machine itself uses.
+Built into build-vm/ (some minutes, again when this file changes) from the Debian mirror that this
+machine itself uses.
 No systemd: process 1 is a short script that loads modules, takes its address from the kernel's
 command line and then runs what comes in over a virtio console (lab/vm/machine.py).
 """
+import hashlib
 import os
 import pathlib
 import shutil
@@ -14,9 +16,11 @@ from lab.processes import LabError
 RELEASE = "bookworm"
 # What our programs need at run time, and what the check uses.
 PACKAGES = ["linux-image-cloud-amd64", "kmod", "iproute2", "iputils-ping", "procps", "nftables",
-            "wireguard-tools", "ca-certificates", "curl", "libuv1", "libmicrohttpd12", "libgnutls30",
+            "wireguard-tools", "openvpn", "ca-certificates", "curl", "libuv1", "libmicrohttpd12", "libgnutls30",
             "libjansson4", "libsqlite3-0", "libsodium23", "libcurl3-gnutls", "libnl-route-3-200",
-            "libsmartcols1"]
+            "libsmartcols1", "libqrencode4"]
+# The module for OpenVPN's data-channel offload is built from source; what that needs is removed again.
+OFFLOAD = ["openvpn-dco-dkms", "linux-headers-cloud-amd64"]
 # In the initrd: the root file system's driver and those it needs.
 INITRD_MODULES = ["virtio_pci", "virtio_blk", "ext4"]
 
@@ -25,7 +29,7 @@ export PATH=/opt/cnsmo:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev 2>/dev/null
 mkdir -p /dev/pts /dev/shm; mount -t devpts devpts /dev/pts; mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp; mount -o remount,rw /
-modprobe -a virtio_net virtio_console virtio_rng wireguard nf_tables tun
+modprobe -a virtio_net virtio_console virtio_rng wireguard nf_tables tun ovpn-dco-v2
 for word in $(cat /proc/cmdline); do
     case $word in cnsmo.name=*) name=${word#*=} ;; cnsmo.address=*) address=${word#*=} ;; esac
 done
@@ -63,9 +67,14 @@ def mirror():
     raise LabError(f"apt knows no source for {RELEASE}")
 
 
+# With /proc, which goes away with the command's mount namespace.
+ENTER = 'mount -t proc proc "$0/proc"; ln -sfn /proc/self/fd "$0/dev/fd"; exec chroot "$0" "$@"'
+
+
 def build_root(root):
     run("debootstrap", "--variant=minbase", RELEASE, str(root), mirror())
-    chroot = ["chroot", str(root), "env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"]
+    chroot = ["unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER, str(root), "env",
+              "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"]
     (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
     (root / "usr/sbin/policy-rc.d").chmod(0o755)
     run(*chroot, "apt-get", "install", "-qq", "-y", "--no-install-recommends", "initramfs-tools")
@@ -73,18 +82,36 @@ def build_root(root):
     settings = root / "etc/initramfs-tools/initramfs.conf"
     settings.write_text(settings.read_text().replace("MODULES=most", "MODULES=list"))
     run(*chroot, "apt-get", "install", "-qq", "-y", "--no-install-recommends", *PACKAGES)
+    build_offload(root, chroot)
     run(*chroot, "apt-get", "clean")
     init = root / "cnsmo-init"
     init.write_text(INIT)
     init.chmod(0o755)
 
 
+def build_offload(root, chroot):
+    before = set(run(*chroot, "dpkg-query", "-Wf", "${Package}\n").split())
+    run(*chroot, "apt-get", "install", "-qq", "-y", "--no-install-recommends", *OFFLOAD)
+    built = next(root.glob("lib/modules/*/updates/dkms/ovpn-dco-v2.ko*"))
+    release = built.parent.parent.parent
+    kept = root / built.name
+    shutil.copy(built, kept)
+    added = set(run(*chroot, "dpkg-query", "-Wf", "${Package}\n").split()) - before
+    run(*chroot, "apt-get", "purge", "-qq", "-y", *sorted(added))
+    (release / "extra").mkdir()
+    shutil.move(kept, release / "extra" / built.name)
+    run(*chroot, "depmod", release.name)
+
+
 def ensure(folder):
-    """Builds what is missing; gives (disk, kernel, initrd)."""
-    folder = pathlib.Path(folder)
+    """Builds what is missing or older than this file; gives (disk, kernel, initrd)."""
+    version = hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()[:12]
+    folder = pathlib.Path(folder) / version
     disk, kernel, initrd = (folder / name for name in ("disk.ext4", "kernel", "initrd"))
     if disk.exists():
         return disk, kernel, initrd
+    for older in folder.parent.glob("*"):
+        shutil.rmtree(older, ignore_errors=True)
     root = folder / "root"
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)

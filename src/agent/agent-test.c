@@ -52,9 +52,10 @@ static int tear_down(void **state)
 static char *sign(struct fixture *f, const char *key_pem)
 {
     char *csr, *chain, *serial;
+    int64_t expires;
 
     assert_int_equal(pki_make_csr_for(key_pem, "x", &csr, NULL), 0);
-    assert_int_equal(pki_sign_node(f->pki, csr, "Agent.1", &chain, &serial, NULL), 0);
+    assert_int_equal(pki_sign_node(f->pki, csr, "Agent.1", &chain, &serial, &expires, NULL), 0);
     free(csr);
     free(serial);
     return chain;

@@ -12,6 +12,7 @@
 #include "agent/connection.h"
 #include "core/digest.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -189,6 +190,7 @@ static void on_applied(void *arg, int64_t revision, const json_t *errors)
 static void make_identity(struct fixture *f)
 {
     char *csr, *serial;
+    int64_t expires;
 
     f->identity.id = xstrdup("Agent.1");
     f->identity.fingerprint = xstrdup(pki_fingerprint(f->pki));
@@ -196,8 +198,8 @@ static void make_identity(struct fixture *f)
     f->identity.servers[0] = xstrdup("127.0.0.1:1"); /* nobody is there: it must go on */
     f->identity.servers[1] = xasprintf("127.0.0.1:%d", (int)link_server_port(f->server));
     assert_int_equal(pki_make_csr("x", &f->identity.key_pem, &csr, NULL), 0);
-    assert_int_equal(pki_sign_node(f->pki, csr, "Agent.1", &f->identity.cert_pem, &serial, NULL),
-                     0);
+    assert_int_equal(
+        pki_sign_node(f->pki, csr, "Agent.1", &f->identity.cert_pem, &serial, &expires, NULL), 0);
     free(csr);
     free(serial);
 }
@@ -417,6 +419,88 @@ static void nonsense_ends_the_connection(void **state)
     assert_string_equal(json_get_string(message, "type", ""), "hello");
 }
 
+/* --- another authority --- */
+
+static void announce(struct fixture *f, const char *authority)
+{
+    say(f, json_pack("{s:s, s:i, s:s, s:s}", "type", "sync", "revision", 1, "digest",
+                     "00000000000000000000000000000000", "authority", authority));
+}
+
+static void answer_renewal(struct fixture *f, const json_t *renew)
+{
+    char *chain, *serial;
+    int64_t expires;
+
+    assert_int_equal(pki_sign_node(f->pki, json_get_string(renew, "csr", ""), "Agent.1", &chain,
+                                   &serial, &expires, NULL),
+                     0);
+    say(f, json_pack("{s:s, s:s}", "type", "renewed", "certificate", chain));
+    free(chain);
+    free(serial);
+}
+
+/* The issuer of the certificate on the agent's disk. */
+static void assert_renewed(struct fixture *f)
+{
+    int64_t deadline = clock_monotonic_usec() + 20000000;
+    char id[PKI_ID_SIZE] = "";
+
+    while (strcmp(id, pki_authority_id(f->pki, PKI_AGENT)) != 0) {
+        _cleanup_free_ char *path = xasprintf("%s/cert.pem", f->folder);
+        _cleanup_buf_ struct buf pem = BUF_INIT(1 << 16);
+        assert_true(clock_monotonic_usec() < deadline);
+        uv_run(&f->loop, UV_RUN_ONCE);
+        if (file_read(path, &pem) == 0) {
+            assert_int_equal(pki_issuer_id(pem.data, id), 0);
+        }
+    }
+    assert_int_equal(pki_issuer_id(f->identity.cert_pem, id), 0);
+    assert_string_equal(id, pki_authority_id(f->pki, PKI_AGENT));
+}
+
+/* It renews when the server says that another authority signs, on the link that it has. */
+static void a_rollover_makes_it_renew(void **state)
+{
+    struct fixture *f = *state;
+
+    expect(f, "hello");
+    welcome(f); /* of an older server: nothing is said about authorities */
+    announce(f, pki_authority_id(f->pki, PKI_AGENT));
+    expect(f, "ack");
+    unsigned accepted = f->accepted;
+    assert_int_equal(pki_rollover(f->pki, PKI_AGENT, NULL), 0);
+    announce(f, pki_authority_id(f->pki, PKI_AGENT));
+    announce(f, pki_authority_id(f->pki, PKI_AGENT)); /* asks once */
+    answer_renewal(f, expect(f, "renew"));
+    assert_renewed(f);
+    assert_int_equal(f->accepted, accepted);
+    connection_report(f->connection, "x.one", json_pack("{s:i}", "n", 1));
+    expect(f, "facts"); /* and nothing else */
+}
+
+/* It was away: the welcome tells. What was asked on a link that broke is asked again. */
+static void one_that_was_away_renews(void **state)
+{
+    struct fixture *f = *state;
+    char now[CLOCK_TEXT_SIZE];
+
+    assert_int_equal(pki_rollover(f->pki, PKI_AGENT, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        expect(f, "hello");
+        say(f, json_pack("{s:s, s:i, s:s, s:s, s:s}", "type", "welcome", "version", 1, "id",
+                         "Agent.1", "time", clock_format(clock_now_usec(), now), "authority",
+                         pki_authority_id(f->pki, PKI_AGENT)));
+        const json_t *renew = expect(f, "renew");
+        if (i == 0) {
+            link_close(f->peer);
+        } else {
+            answer_renewal(f, renew);
+        }
+    }
+    assert_renewed(f);
+}
+
 #define CONNECTION_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -429,6 +513,8 @@ int main(void)
         CONNECTION_TEST(a_removed_node_is_told_once),
         CONNECTION_TEST(other_errors_do_not_remove),
         CONNECTION_TEST(nonsense_ends_the_connection),
+        CONNECTION_TEST(a_rollover_makes_it_renew),
+        CONNECTION_TEST(one_that_was_away_renews),
     };
     log_set_level(LOG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);

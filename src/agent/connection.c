@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/renewal.h"
 #include "lib/clock.h"
 #include "lib/hash.h"
 #include "lib/json.h"
@@ -11,12 +12,10 @@
 #include "lib/omap.h"
 #include "link/link.h"
 #include "link/message.h"
-#include "pki/pki.h"
 
 enum {
     BACKOFF_MIN_MSEC = 200,
     BACKOFF_MAX_MSEC = 15000,
-    RENEW_CHECK_MSEC = 3600 * 1000,
     RESYNC_MAX = 3,    /* wrong digests in a row, then we connect anew */
     FACTS_MAX = 10000, /* kept */
     CLOCK_WRONG_SEC = 3600,
@@ -35,7 +34,8 @@ struct connection {
     struct reconcile *reconcile;
     struct link *link; /* NULL while waiting */
     enum phase phase;
-    uv_timer_t retry, renew;
+    uv_timer_t retry;
+    struct renewal *renewal;
     int closing, handles;
     size_t server;  /* index of the one that is tried */
     unsigned tried; /* servers in vain since the last welcome */
@@ -153,38 +153,12 @@ void connection_status(struct connection *c, const json_t *status)
     send_status(c);
 }
 
-/* --- certificates --- */
-
-static void check_certificate(struct connection *c)
+static void ask_certificate(void *arg, const char *csr)
 {
-    struct error error = {0};
-    char *csr = NULL;
+    struct connection *c = arg;
 
-    if (!is_welcomed(c) || identity_days_left(c->config.identity) >= PKI_RENEW_DAYS) {
-        return;
-    }
-    if (pki_make_csr_for(c->config.identity->key_pem, c->config.identity->id, &csr, &error) < 0) {
-        log_error("cannot ask for a new certificate", "reason", error.detail, NULL);
-        return;
-    }
-    send_new(c, json_pack("{s:s, s:s}", "type", "renew", "csr", csr));
-    free(csr);
-}
-
-static void on_renew_timer(uv_timer_t *timer)
-{
-    check_certificate(timer->data);
-}
-
-/* The old one stays in use until the new one is on the disk; this connection isn't touched. */
-static void on_renewed(struct connection *c, const char *certificate)
-{
-    struct error error = {0};
-
-    if (identity_renew(c->config.state_dir, c->config.identity, certificate, &error) < 0) {
-        log_error("the new certificate isn't taken", "reason", error.detail, NULL);
-    } else {
-        log_info("certificate renewed", "node", c->config.identity->id, NULL);
+    if (is_welcomed(c)) {
+        send_new(c, json_pack("{s:s, s:s}", "type", "renew", "csr", csr));
     }
 }
 
@@ -216,7 +190,7 @@ static void welcomed(struct connection *c, const struct message_welcome *welcome
     warn_of_clock(welcome->time);
     send_facts(c);
     send_status(c);
-    check_certificate(c);
+    renewal_welcomed(c->renewal, welcome->authority);
 }
 
 static void synced(struct connection *c, const struct message_sync *sync)
@@ -229,6 +203,7 @@ static void synced(struct connection *c, const struct message_sync *sync)
         return;
     }
     c->resyncs = 0;
+    renewal_announced(c->renewal, sync->authority);
     int first = c->phase != PHASE_SYNCED;
     c->phase = PHASE_SYNCED;
     /* The reconciler doesn't repeat an outcome, but this server may not have heard it. */
@@ -287,7 +262,7 @@ static int take_message(struct connection *c, const char *type, const json_t *me
         }
     } else if (strcmp(type, "renewed") == 0) {
         if ((rc = message_renewed(message, &certificate, error)) == 0) {
-            on_renewed(c, certificate);
+            renewal_renewed(c->renewal, certificate);
         }
     } else if (strcmp(type, "refused") == 0) {
         if ((rc = message_refused(message, &refusal, error)) == 0) {
@@ -385,6 +360,7 @@ static void on_link_closed(struct link *link, void *arg, const struct error *err
         maybe_free(c);
         return;
     }
+    renewal_disconnected(c->renewal);
     reconcile_abort(c->reconcile);
     snprintf(c->problem, sizeof c->problem, "%s",
              c->reason[0] || !error ? c->reason : error->detail);
@@ -436,10 +412,13 @@ struct connection *connection_new(uv_loop_t *loop, const struct connection_confi
     c->loop = loop;
     c->config = *config;
     c->started = clock_now_usec();
-    c->handles = 2;
+    c->handles = 1;
     uv_timer_init(loop, &c->retry);
-    uv_timer_init(loop, &c->renew);
-    c->retry.data = c->renew.data = c;
+    c->retry.data = c;
+    c->renewal = renewal_new(loop, &(struct renewal_config){.state_dir = config->state_dir,
+                                                            .identity = config->identity,
+                                                            .ask = ask_certificate,
+                                                            .arg = c});
     return c;
 }
 
@@ -447,7 +426,6 @@ void connection_start(struct connection *c, struct reconcile *reconcile)
 {
     c->reconcile = reconcile;
     uv_timer_start(&c->retry, on_retry, 0, 0);
-    uv_timer_start(&c->renew, on_renew_timer, RENEW_CHECK_MSEC, RENEW_CHECK_MSEC);
 }
 
 static void maybe_free(struct connection *c)
@@ -479,7 +457,7 @@ void connection_free(struct connection *c)
         link_close(c->link);
     }
     uv_close((uv_handle_t *)&c->retry, on_timer_closed);
-    uv_close((uv_handle_t *)&c->renew, on_timer_closed);
+    renewal_free(TAKE(c->renewal));
 }
 
 json_t *connection_describe(const struct connection *c)

@@ -1,5 +1,6 @@
 /* cnsmo-agent: the program's arguments. Each command is in a file of its name. */
 #include <argp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -283,6 +284,8 @@ int main(int argc, char **argv)
     struct arguments arguments = {.paths = {AGENT_STATE_DIR, AGENT_RUN_DIR, AGENT_LOG_DIR}};
 
     argp_err_exit_status = EXIT_USAGE;
+    /* Where whoever started us ignores it, no child's end would ever be told. */
+    signal(SIGCHLD, SIG_DFL);
     use_safe_path();
     argp_parse(&MAIN, argc, argv, ARGP_IN_ORDER, NULL, &arguments);
     for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++) {

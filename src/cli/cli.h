@@ -70,11 +70,26 @@ enum exit_code write_options(const struct cli *cli, struct write_options *option
  */
 enum exit_code cli_waited(const struct response *response);
 
+/* Sends one write of an object of the command's kind, with those options, and prints its answer
+ * (object.c). */
+enum exit_code cli_write(struct cli *cli, const char *method, const char *path,
+                         const json_t *body);
+
+/* Makes a file of what `fill` writes to the descriptor, or fills standard output for "-" (file.c).
+ * It is its owner's alone from the beginning (0600), and takes its name when it is whole: what was
+ * there before is never half replaced. `fill` gives CLI_OK, or has said what is wrong. */
+typedef enum exit_code cli_fill_fn(void *arg, int fd);
+enum exit_code cli_write_file(const char *path, cli_fill_fn *fill, void *arg);
+/* Writes all of it; a negative errno. */
+int cli_write_all(int fd, const char *data, size_t size);
+
 /* --- printing (print.c) --- */
 
 void print_list(const struct cli *cli, const struct kind *kind, const json_t *items);
 void print_object(const struct cli *cli, const json_t *object);
 void print_json(const struct cli *cli, const json_t *json);
+/* A list that is of no kind; columns as "HEADER=path HEADER=path". */
+void print_columns(const struct cli *cli, const char *columns, const json_t *items);
 void print_deltas(const struct cli *cli, const json_t *deltas);
 
 /* A value as the text of a table's cell; the caller frees it. */
@@ -109,11 +124,14 @@ const struct kind *kind_named(const struct kind *const *kinds, const char *name)
 extern const struct command FIXED_COMMANDS[]; /* ended by .words NULL */
 
 command_fn run_list, run_show, run_add, run_set, run_label, run_delete,
-    run_settings;                             /* object.c */
-command_fn run_login, run_logout, run_passwd; /* session.c */
-command_fn run_status;                        /* status.c */
-command_fn run_events;                        /* events.c */
-command_fn run_export, run_apply;             /* apply.c */
-command_fn run_backup;                        /* backup.c */
-command_fn run_version, run_help;             /* help.c */
-command_fn run_completion;                    /* completion.c */
+    run_settings;                                                           /* object.c */
+command_fn run_login, run_logout, run_passwd;                               /* session.c */
+command_fn run_status;                                                      /* status.c */
+command_fn run_events;                                                      /* events.c */
+command_fn run_export, run_apply;                                           /* apply.c */
+command_fn run_backup;                                                      /* backup.c */
+command_fn run_authority_list, run_authority_rollover;                      /* authority.c */
+command_fn run_client_add, run_client_config, run_client_renew, run_rotate; /* vpn.c */
+command_fn run_authority_list, run_authority_rollover;                      /* authority.c */
+command_fn run_version, run_help;                                           /* help.c */
+command_fn run_completion;                                                  /* completion.c */

@@ -58,6 +58,22 @@ static const struct option LIST_OPTIONS[] = {
 
 static const struct option WRITE_OPTIONS[] = {WAIT_OPTION, DRY_RUN_OPTION, {0}};
 
+static const struct option CLIENT_ADD_OPTIONS[] = {
+    {"qr", 0, TAKES_NOTHING, NULL, "Shows its WireGuard configuration as a QR code."},
+    WAIT_OPTION,
+    DRY_RUN_OPTION,
+    {0}};
+
+static const struct option CLIENT_CONFIG_OPTIONS[] = {
+    {"format", 0, TAKES_VALUE, "ovpn|config|key|cert|ca|wireguard|qr",
+     "Which file (default: ovpn, everything for OpenVPN in one file). config names key, cert and "
+     "ca as files beside it. qr is WireGuard's configuration as a QR code."},
+    {"file", 'f', TAKES_VALUE, "FILE",
+     "Where to write it, for its owner alone to read; a QR code is written as SVG. Standard "
+     "output "
+     "unless given."},
+    {0}};
+
 static int is_plural(const struct kind *kind)
 {
     return kind->ids != KIND_ID_SINGLETON;
@@ -71,6 +87,21 @@ static int is_listed(const struct kind *kind)
 static int is_named(const struct kind *kind)
 {
     return is_listed(kind) && kind->ids == KIND_ID_NAMED;
+}
+
+static int is_client(const struct kind *kind)
+{
+    return strcmp(kind->name, "vpn/clients") == 0;
+}
+
+static int is_node(const struct kind *kind)
+{
+    return strcmp(kind->name, "nodes") == 0;
+}
+
+static int is_added_plainly(const struct kind *kind)
+{
+    return is_named(kind) && !is_client(kind);
 }
 
 static int is_counted(const struct kind *kind)
@@ -121,7 +152,8 @@ static const struct verb {
     {"list", "", "Lists every %s.", 0, 0, LIST_OPTIONS, 0, is_listed, run_list},
     {"show", "ID", "Shows one %s with its status.", 1, 1, NULL, 0, is_shown, run_show},
     {"show", "", "Shows the %s.", 0, 0, NULL, 0, is_singleton, run_show},
-    {"add", "ID", "Adds a new %s.", 1, 1, WRITE_OPTIONS, 1, is_named, run_add},
+    {"add", "ID", "Adds a new %s.", 1, 1, WRITE_OPTIONS, 1, is_added_plainly, run_add},
+    {"add", "ID", "Adds a new %s.", 1, 1, CLIENT_ADD_OPTIONS, 1, is_client, run_client_add},
     {"add", "", "Adds a new %s.", 0, 0, WRITE_OPTIONS, 1, is_counted, run_add},
     {"create", "", "Creates a new %s.", 0, 0, WRITE_OPTIONS, 1, is_random, run_add},
     {"set", "ID", "Changes the given members of one %s; the others stay.", 1, 1, WRITE_OPTIONS, 1,
@@ -131,6 +163,15 @@ static const struct verb {
     {"label", "ID KEY=VALUE|KEY-...",
      "Sets labels of one %s, and removes those with - at the end.", 2, ARGUMENTS_MANY,
      WRITE_OPTIONS, 0, has_labels, run_label},
+    {"config", "ID", "Prints a file that the %s needs, or writes it.", 1, 1, CLIENT_CONFIG_OPTIONS,
+     0, is_client, run_client_config},
+    {"renew", "ID",
+     "Makes new keys and a new certificate for one %s. Its old ones are revoked at once: it is "
+     "cut "
+     "off until it has its new files.",
+     1, 1, WRITE_OPTIONS, 0, is_client, run_client_renew},
+    {"rotate", "ID", "Makes one %s take a new tunnel key.", 1, 1, WRITE_OPTIONS, 0, is_node,
+     run_rotate},
     {"delete", "ID...", "Deletes the %ss with these ids.", 1, ARGUMENTS_MANY, WRITE_OPTIONS, 0,
      is_listed, run_delete},
 };
@@ -154,7 +195,7 @@ static char *verb_words(const struct kind *kind, const struct verb *verb)
 static char *verb_summary(const struct kind *kind, const struct verb *verb)
 {
     const char *at = strstr(verb->summary, "%s");
-    int is_made = verb->run == run_add;
+    int is_made = verb->run == run_add || verb->run == run_client_add;
 
     return xasprintf("%.*s%s%s%s%s", (int)(at - verb->summary), verb->summary, kind->singular,
                      at + 2, is_made ? " " : "", is_made && kind->summary ? kind->summary : "");

@@ -58,6 +58,16 @@ static void print_options(const struct commands *commands, FILE *stream)
     fputs("    esac\n}\n", stream);
 }
 
+static int is_global(const struct option *option)
+{
+    for (const struct option *global = GLOBAL_OPTIONS; global->name; global++) {
+        if (global == option) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Values of options that have a fixed set of them: "a|b|c". */
 static void print_values(const struct commands *commands, FILE *stream)
 {
@@ -66,8 +76,8 @@ static void print_values(const struct commands *commands, FILE *stream)
           stream);
     for (size_t i = 0; i < commands_len(commands); i++) {
         const struct command *command = commands_at(commands, i);
-        for (size_t j = 0; j < command->members_len; j++) {
-            const struct option *option = &command->members[j];
+        const struct option *option;
+        for (size_t j = 0; (option = command_option(command, j)) && !is_global(option); j++) {
             if (!option->value || !strchr(option->value, '|')) {
                 continue;
             }

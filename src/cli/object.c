@@ -156,11 +156,8 @@ static enum exit_code print_written(const struct cli *cli, const struct write_op
     return cli_waited(response);
 }
 
-/* Sends one write and prints its answer. */
-static enum exit_code write_object(struct cli *cli, const char *method, const char *id,
-                                   const json_t *body)
+enum exit_code cli_write(struct cli *cli, const char *method, const char *path, const json_t *body)
 {
-    _cleanup_free_ char *path = object_path(cli->args.command->kind->name, id);
     struct write_options options;
     struct response response;
     enum exit_code code = write_options(cli, &options);
@@ -175,6 +172,14 @@ static enum exit_code write_object(struct cli *cli, const char *method, const ch
     }
     response_done(&response);
     return code;
+}
+
+static enum exit_code write_object(struct cli *cli, const char *method, const char *id,
+                                   const json_t *body)
+{
+    _cleanup_free_ char *path = object_path(cli->args.command->kind->name, id);
+
+    return cli_write(cli, method, path, body);
 }
 
 /* The arguments after the id are the members that the schema requires, in its order. */

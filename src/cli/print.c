@@ -21,6 +21,8 @@ static const struct {
     {"tokens", "ID=id STATE=status.state USED=status.used OF=spec.uses EXPIRES=spec.expires "
                "IDS=spec.ids SERVICES=spec.services DESCRIPTION=spec.description"},
     {"users", "ID=id ROLE=spec.role DISABLED=spec.disabled"},
+    {"vpn/clients", "ID=id HUB=spec.hub ADDRESS=status.address WIREGUARD=status.wireguardAddress "
+                    "EXPIRES=status.certificate.expires PROBLEM=status.problem"},
     {"events", "TIME=spec.time ACTOR=spec.actor SOURCE=spec.source REASON=spec.reason "
                "SUBJECT=spec.subject MESSAGE=spec.message"},
 };
@@ -251,20 +253,27 @@ void print_list(const struct cli *cli, const struct kind *kind, const json_t *it
     }
 }
 
-void print_deltas(const struct cli *cli, const json_t *deltas)
+void print_columns(const struct cli *cli, const char *text, const json_t *items)
 {
     struct columns columns = {0};
 
     if (cli->output == OUTPUT_JSON) {
-        print_json(cli, deltas);
+        print_json(cli, items);
     } else if (cli->output == OUTPUT_JSONL) {
-        print_lines(cli, deltas);
-    } else if (json_array_size(deltas) == 0) {
+        print_lines(cli, items);
+    } else {
+        columns_parse(&columns, text);
+        print_table(cli, &columns, items);
+        columns_done(&columns);
+    }
+}
+
+void print_deltas(const struct cli *cli, const json_t *deltas)
+{
+    if (cli->output == OUTPUT_TABLE && json_array_size(deltas) == 0) {
         fputs("cnsmo: nothing would change on any node\n", stderr);
     } else {
-        columns_parse(&columns, "NODE=node ACTION=action RESOURCE=key");
-        print_table(cli, &columns, deltas);
-        columns_done(&columns);
+        print_columns(cli, "NODE=node ACTION=action RESOURCE=key", deltas);
     }
 }
 

@@ -64,7 +64,8 @@ struct backend {
     const char *service; /* "vpn" */
     const char *name;    /* "wireguard" */
 
-    /* Is this resource ours? By the key's beginning. */
+    /* Is this resource ours? By the key's beginning. Two drivers may both say so: each then has
+     * an own state for it, and makes its own part of the host match. */
     int (*owns)(const char *key);
 
     /* Makes the driver's memory; touches the host only to read. */
@@ -83,7 +84,9 @@ struct backend {
      * removed). May be NULL. */
     int (*restore)(void *self, struct error *error);
 
-    /* {"state":"running"|"starting"|"degraded"|"failed","message":...,...}; a new reference. */
+    /* {"state":"running"|"starting"|"degraded"|"failed","message":...,...}; a new reference. Of
+     * several drivers of one service the first tells state and message, the others only what they
+     * add, or NULL for nothing. */
     json_t *(*status)(void *self);
 };
 

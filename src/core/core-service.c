@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/addresses.h"
 #include "core/service.h"
 #include "lib/ip.h"
 #include "lib/json.h"
@@ -88,6 +89,53 @@ static int check_address(const json_t *spec, struct view *view, struct error *er
     return 0;
 }
 
+/* What can't be known from the range alone is looked at only when it is new. */
+static int check_client_range(const char *id, const json_t *spec, struct view *view,
+                              struct error *error)
+{
+    const char *text = json_get_string(spec, "clientRange", NULL);
+    const char *before = json_get_string(view_spec(view, "nodes", id), "clientRange", "");
+    struct ip4_prefix range, overlay;
+
+    if (!text || ip4_prefix_parse(text, &range) < 0 || addresses_overlay(view, &overlay) < 0) {
+        return 0;
+    }
+    if (range.len < CLIENT_RANGE_MIN_LEN || range.len > CLIENT_RANGE_MAX_LEN) {
+        return error_set(error, 400, "/clientRange",
+                         "\"clientRange\" must have a length of %d to %d bits",
+                         CLIENT_RANGE_MIN_LEN, CLIENT_RANGE_MAX_LEN);
+    }
+    if ((range.address & ~ip4_mask(range.len)) != 0) {
+        return error_set(error, 400, "/clientRange", "\"clientRange\" %s has host bits set", text);
+    }
+    if (range.len < overlay.len || !ip4_contains(overlay, range.address)) {
+        return error_set(error, 400, "/clientRange",
+                         "\"clientRange\" %s is outside the overlay %s", text,
+                         json_get_string(view_spec(view, "settings", "overlay"), "range", ""));
+    }
+    return strcmp(before, text) == 0 ? 0 : addresses_check_range(view, id, range, error);
+}
+
+/* A node's address is in no hub's client range, its own neither. */
+static int check_apart(const char *id, const json_t *spec, struct view *view, struct error *error)
+{
+    const char *text = json_get_string(spec, "address", "");
+    const char *before = json_get_string(view_spec(view, "nodes", id), "address", "");
+    const char *range_text = json_get_string(spec, "clientRange", "");
+    struct ip4_prefix range;
+    uint32_t address;
+
+    if (ip4_parse(text, &address) < 0) {
+        return 0;
+    }
+    if (ip4_prefix_parse(range_text, &range) == 0 && ip4_contains(range, address)) {
+        return error_set(error, 409, "/clientRange",
+                         "\"clientRange\" %s overlaps the address %s of nodes/%s", range_text,
+                         text, id);
+    }
+    return strcmp(before, text) == 0 ? 0 : addresses_check_address(view, id, address, error);
+}
+
 static int check_range(const json_t *spec, struct view *view, struct error *error)
 {
     static const struct ip4_prefix RESERVED[] = {
@@ -137,6 +185,8 @@ static int core_validate(const char *kind, const char *id, const json_t *spec, s
         return strcmp(kind, "tokens") == 0 ? check_services(spec, error) : 0;
     }
     int rc = check_address(spec, view, error);
+    rc = rc < 0 ? rc : check_client_range(id, spec, view, error);
+    rc = rc < 0 ? rc : check_apart(id, spec, view, error);
     rc = rc < 0 ? rc : check_services(spec, error);
     rc = rc < 0 ? rc : check_labels(spec, error);
     return rc < 0 ? rc : check_endpoint(spec, error);
@@ -146,11 +196,19 @@ static void core_claims(const char *key, const json_t *value,
                         void (*claim)(void *arg, const char *name, const char *pointer), void *arg)
 {
     const char *address = json_get_string(value, "address", NULL);
+    const char *range = json_get_string(value, "clientRange", NULL);
+    char name[40];
 
-    if (address && strncmp(key, "object/nodes/", 13) == 0) {
-        char name[40];
+    if (strncmp(key, "object/nodes/", 13) != 0) {
+        return;
+    }
+    if (address) {
         snprintf(name, sizeof name, "address/%.15s", address);
         claim(arg, name, "/address");
+    }
+    if (range) {
+        snprintf(name, sizeof name, "client-range/%.18s", range);
+        claim(arg, name, "/clientRange");
     }
 }
 

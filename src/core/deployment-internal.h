@@ -6,7 +6,10 @@
 
 enum {
     EVENTS_MAX = 10000, /* kept */
-    RECENT_MAX = 256,   /* transactions whose concerned nodes are remembered */
+    /* Transactions whose concerned nodes are remembered, and such nodes in all of them. */
+    RECENT_MAX = 256,
+    RECENT_NODES_MAX = 20000,
+    REPORTED_MAX = 16, /* statuses kept as trees */
     /* A write that loses its race is built again so often: each round somebody wins, so many who
      * change the same object (machines that join with one token) all get through. */
     WRITE_TRIES_MAX = 1000,
@@ -23,16 +26,23 @@ struct live {
     char *address;
     int64_t last_seen_usec; /* 0: not since this server started */
     int64_t acked;          /* revision applied */
+    int64_t concerned;      /* the newest revision that changed what the node must have */
     json_t *errors;         /* [{"key","message"}] or NULL */
-    json_t *status;         /* as reported, or NULL */
+    char *status;           /* as reported, or NULL: a text takes a fifth of the tree's memory */
+};
+
+/* A status as a tree, while it is looked at: of `live`, or NULL. */
+struct reported {
+    const struct live *live;
+    json_t *status;
 };
 
 struct waiter {
     struct deployment *d;
     int64_t revision;
+    struct omap concerned;
     struct omap pending; /* connected nodes that haven't acknowledged */
     json_t *away;        /* names of concerned nodes that are away */
-    size_t concerned;
     uv_timer_t timer;
     applied_fn *done;
     void *arg;
@@ -56,9 +66,14 @@ struct deployment {
     struct planner planner;
     struct channels channels;
     int64_t revision;
+    uint64_t generation;
     struct recent recent[RECENT_MAX];
-    size_t recent_at;
-    struct omap live; /* node -> struct live */
+    size_t recent_at;    /* modulo RECENT_MAX: the newest */
+    size_t recent_nodes; /* in all of them but the one that is being filled */
+    struct omap live;    /* node -> struct live */
+    struct reported reported[REPORTED_MAX];
+    size_t reported_at;
+    struct omap behind; /* those who have something to apply, or errors; not owned */
     struct waiter *waiters;
     struct deployment_listener *listeners;
     struct omap quarantine; /* claim key -> struct quarantine */
@@ -107,20 +122,39 @@ void change_commit(struct change *change, store_done_fn *done, void *arg);
 /* Words for a store's error. */
 int change_error(int rc, struct error *error);
 
-/* --- write.c --- */
+/* --- rules.c: what the services say of a write --- */
 int write_check(struct deployment *d, const struct kind *kind, const char *id, const json_t *spec,
                 struct error *error);
+int write_check_deletion(struct deployment *d, const struct kind *kind, const char *id,
+                         struct error *error);
+/* The spec with what the server chooses. Takes the reference; NULL with the reason. */
+json_t *write_complete(struct deployment *d, const struct kind *kind, const char *id,
+                       const json_t *before, json_t *spec, struct error *error);
+
+/* --- write.c --- */
 json_t *write_value(const json_t *spec, const json_t *sealed);
 
 /* --- node.c: what is particular to nodes --- */
-/* Gives the spec an address if it has none; a new reference, or NULL with the reason. */
-json_t *node_with_address(struct deployment *d, const char *id, const json_t *spec,
-                          struct error *error);
+/* The spec with the address and, for a hub, the client range that it doesn't name (addresses.h); a
+ * new reference, or NULL with the reason. */
+json_t *node_complete(struct deployment *d, const char *id, const json_t *spec,
+                      struct error *error);
+/* Claims say that two values are equal, not that two ranges overlap: of two transactions at once
+ * that change client ranges, or put an address where these are, one is built again. */
+void node_gate(struct change *change, const json_t *before, const json_t *after);
 /* Adds the deletion of what belongs to a node: facts and their claims. */
 void node_forget(struct change *change, const char *id);
 /* Deletes facts under the prefix whose nodes are gone: what one transaction couldn't hold, or a
  * crash left behind. */
 void node_sweep(struct deployment *d, const char *prefix);
+
+/* --- revoke.c --- */
+/* Adds the revocation of the certificates that the sealed part of an object noted before and
+ * doesn't after (NULL: the object is gone). `owner`: "nodes/Agent.1". */
+void revoke_dropped(struct change *change, const char *owner, const json_t *before,
+                    const json_t *after);
+/* The same for the oldest of a list that is too long, which become fewer. */
+void revoke_surplus(struct change *change, const char *owner, json_t *serials);
 
 /* --- quarantine.c --- */
 /* Follows the claims as they are stored. `concerned`: the nodes whose resources that transaction
@@ -136,6 +170,9 @@ json_t *preview_deltas(struct deployment *d, const char *key, json_t *value);
 
 /* --- fleet.c --- */
 struct live *fleet_live(const struct deployment *d, const char *node);
+/* What the agent said of itself last, or NULL: borrowed, until REPORTED_MAX others were asked for
+ * or it says something else. */
+const json_t *fleet_reported(struct deployment *d, const struct live *live);
 void fleet_done(struct deployment *d);
 void fleet_forget(struct deployment *d, const char *node);
 /* Nodes' channels follow their objects. Returns 1 if that changed anything. */
@@ -143,7 +180,17 @@ int fleet_channels(struct deployment *d, const char *node, int64_t revision);
 /* "" or why the node hasn't applied the resource. */
 const char *fleet_problem(const struct deployment *d, const char *node, const char *key,
                           int64_t revision);
-void fleet_check_waiters(struct deployment *d);
+/* What the node must have has changed. */
+void fleet_concern(struct deployment *d, const char *node, int64_t revision);
 /* The channels a node with this spec is on: NULL-terminated, the caller frees both levels. */
 char **fleet_channel_names(const char *node, const json_t *spec);
 void fleet_free_names(char **names);
+
+/* --- waiting.c --- */
+/* Whom the transaction concerns is put into it, then it's ended. */
+struct recent *waiting_begin_recent(struct deployment *d, int64_t revision);
+void waiting_end_recent(struct deployment *d);
+/* The node has acknowledged something, or is away. */
+void waiting_check(struct deployment *d, const char *node);
+/* Ends all waiters. */
+void waiting_done(struct deployment *d);

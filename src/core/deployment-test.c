@@ -250,6 +250,106 @@ static void waiting_names_who_is_away_or_failed(void **state)
     json_decref(status);
 }
 
+/* "applied of nodes" of a node's own status, and the reason for `pending` (NULL: nobody pends). */
+static void assert_in_force(struct fixture *f, const char *node, int applied, int nodes,
+                            const char *pending, const char *reason)
+{
+    json_t *status = deployment_status(f->d, "nodes", node);
+    const json_t *in_force = json_object_get(status, "inForce");
+    const json_t *first = json_array_get(json_object_get(in_force, "pending"), 0);
+
+    assert_int_equal(json_get_integer(in_force, "applied", -1), applied);
+    assert_int_equal(json_get_integer(in_force, "nodes", -1), nodes);
+    assert_int_equal(json_array_size(json_object_get(in_force, "pending")), nodes - applied);
+    assert_string_equal(json_get_string(first, "node", "-"), pending ? pending : "-");
+    assert_string_equal(json_get_string(first, "reason", "-"), reason ? reason : "-");
+    json_decref(status);
+}
+
+static void in_force_follows_every_ack(void **state)
+{
+    struct fixture *f = *state;
+    json_t *errors = json_pack("[{s:s, s:s}]", "key", "toy/peer/A", "message", "no paint");
+
+    create_node(f, "A", "{\"services\":[\"toy\"]}");
+    create_node(f, "B", "{\"services\":[\"toy\"]}");
+    create_node(f, "C", "{\"services\":[]}");
+    fleet_connected(f->d, "A", "192.0.2.1");
+    fleet_connected(f->d, "B", "192.0.2.2");
+    int64_t red = report(f, "A", "{\"toy.colour\":\"red\"}").revision;
+    fleet_acked(f->d, "B", red, NULL);
+    assert_in_force(f, "A", 1, 2, "A", "hasn't applied it yet");
+    fleet_acked(f->d, "A", red, NULL);
+    assert_in_force(f, "A", 2, 2, NULL, NULL);
+    fleet_acked(f->d, "B", red, errors);
+    assert_in_force(f, "A", 1, 2, "B", "no paint");
+    fleet_acked(f->d, "B", red, NULL);
+    assert_in_force(f, "A", 2, 2, NULL, NULL);
+    /* What others report later concerns A and B too, but A's own resources stay in force. */
+    int64_t blue = report(f, "B", "{\"toy.colour\":\"blue\"}").revision;
+    assert_in_force(f, "A", 2, 2, NULL, NULL);
+    assert_in_force(f, "B", 0, 2, "A", "hasn't applied it yet");
+    fleet_disconnected(f->d, "A", "gone");
+    fleet_acked(f->d, "B", blue, NULL);
+    assert_in_force(f, "B", 1, 2, "A", "is away");
+    do_write(f, (struct write){.verb = WRITE_DELETE, .kind = "nodes", .id = "A"}, NULL);
+    assert_in_force(f, "B", 1, 1, NULL, NULL);
+    fixture_close(f);
+    fixture_open(f);
+    assert_in_force(f, "B", 0, 1, "B", "is away"); /* it hasn't told this server anything */
+    json_decref(errors);
+}
+
+static void the_generation_follows_what_is_seen(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t seen = deployment_generation(f->d);
+    json_t *status = json_pack("{s:s}", "agentVersion", "1");
+
+#define ASSERT_ANOTHER(call)                                                                      \
+    do {                                                                                          \
+        call;                                                                                     \
+        assert_true(deployment_generation(f->d) != seen);                                         \
+        seen = deployment_generation(f->d);                                                       \
+    } while (0)
+
+    ASSERT_ANOTHER(create_node(f, "A", "{\"services\":[\"toy\"]}"));
+    ASSERT_ANOTHER(report(f, "A", "{\"toy.colour\":\"red\"}"));
+    ASSERT_ANOTHER(fleet_connected(f->d, "A", "192.0.2.1"));
+    ASSERT_ANOTHER(fleet_acked(f->d, "A", deployment_revision(f->d), NULL));
+    ASSERT_ANOTHER(fleet_status(f->d, "A", status));
+    ASSERT_ANOTHER(fleet_disconnected(f->d, "A", "gone"));
+    json_decref(deployment_status(f->d, "nodes", "A"));
+    assert_true(deployment_generation(f->d) == seen);
+    json_decref(status);
+}
+
+/* Every transaction here concerns all nodes; how many are remembered is bounded, but what was just
+ * written can always be waited for. */
+static void the_newest_write_can_be_waited_for(void **state)
+{
+    enum {
+        NODES = 60,
+        WRITES = 400, /* NODES * WRITES is more than is remembered */
+    };
+    struct fixture *f = *state;
+    char text[48];
+
+    for (int i = 0; i < NODES; i++) {
+        snprintf(text, sizeof text, "N%d", i);
+        create_node(f, text, "{\"services\":[\"toy\"]}");
+    }
+    for (int i = 0; i < WRITES; i++) {
+        snprintf(text, sizeof text, "{\"toy.colour\":\"c%d\"}", i);
+        int64_t revision = report(f, "N0", text).revision;
+        struct outcome o = {0};
+        deployment_wait(f->d, revision, 60000, on_applied, &o);
+        assert_true(o.finished); /* nobody is connected */
+        assert_int_equal(json_get_integer(o.deltas, "nodes", 0), NODES);
+        json_decref(o.deltas);
+    }
+}
+
 static void addresses_of_deleted_nodes_rest(void **state)
 {
     struct fixture *f = *state;
@@ -305,6 +405,9 @@ int main(void)
         TEST(facts_are_checked_and_claimed),
         TEST(waiting_ends_with_the_last_ack),
         TEST(waiting_names_who_is_away_or_failed),
+        TEST(in_force_follows_every_ack),
+        TEST(the_generation_follows_what_is_seen),
+        TEST(the_newest_write_can_be_waited_for),
         TEST(addresses_of_deleted_nodes_rest),
         TEST(everything_is_there_after_a_restart),
     };

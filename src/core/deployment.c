@@ -23,6 +23,11 @@ int64_t deployment_revision(const struct deployment *d)
     return d->revision;
 }
 
+uint64_t deployment_generation(const struct deployment *d)
+{
+    return d->generation;
+}
+
 struct store *deployment_store(const struct deployment *d)
 {
     return d->store;
@@ -56,15 +61,6 @@ static json_t *mirror(struct deployment *d, const struct store_entry *entry)
     }
     json_decref(value);
     return value;
-}
-
-static struct recent *begin_recent(struct deployment *d, int64_t revision)
-{
-    struct recent *recent = &d->recent[d->recent_at++ % RECENT_MAX];
-
-    omap_clear(&recent->nodes, NULL);
-    recent->revision = revision;
-    return recent;
 }
 
 struct concerned {
@@ -111,7 +107,7 @@ static void on_transaction(void *arg, int64_t revision, const struct store_entry
                            size_t len)
 {
     struct deployment *d = arg;
-    struct recent *recent = begin_recent(d, revision);
+    struct recent *recent = waiting_begin_recent(d, revision);
     struct concerned concerned = {.d = d, .nodes = &recent->nodes};
 
     for (size_t i = 0; i < len; i++) {
@@ -128,6 +124,11 @@ static void on_transaction(void *arg, int64_t revision, const struct store_entry
         }
     }
     planner_run(&d->planner, revision, note_members, &concerned);
+    waiting_end_recent(d);
+    omap_foreach (e, &recent->nodes) {
+        fleet_concern(d, e->key, revision);
+    }
+    d->generation++;
     for (size_t i = 0; i < len; i++) {
         quarantine_follow(d, entries[i].key, tree_value(&d->tree, entries[i].key), revision,
                           &recent->nodes);
@@ -200,6 +201,7 @@ static void plan_everything(struct deployment *d)
     for (struct omap_entry *e = tree_first(&d->tree, NODES_PREFIX); e;
          e = tree_next(&d->tree, e, NODES_PREFIX)) {
         fleet_channels(d, e->key + sizeof NODES_PREFIX - 1, d->revision);
+        fleet_concern(d, e->key + sizeof NODES_PREFIX - 1, d->revision);
     }
     planner_run(&d->planner, d->revision, NULL, NULL);
 }
@@ -255,10 +257,8 @@ void deployment_close(struct deployment *d)
     }
     planner_done(&d->planner);
     channels_done(&d->channels);
+    waiting_done(d);
     fleet_done(d);
-    for (size_t i = 0; i < RECENT_MAX; i++) {
-        omap_clear(&d->recent[i].nodes, NULL);
-    }
     quarantine_done(d);
     tree_done(&d->tree);
     kinds_done(d);

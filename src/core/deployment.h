@@ -29,6 +29,9 @@ void deployment_close(struct deployment *d);
 
 const struct tree *deployment_tree(const struct deployment *d);
 int64_t deployment_revision(const struct deployment *d);
+/* Another number whenever anything that the tree or deployment_status() shows has changed, but for
+ * what changes with the clock alone (a token expires). */
+uint64_t deployment_generation(const struct deployment *d);
 struct store *deployment_store(const struct deployment *d);
 
 /* --- kinds --- */
@@ -66,6 +69,7 @@ struct write {
     const json_t *sealed; /* NULL: as it is */
     int64_t if_match;     /* the revision that must be the present one, else 412; 0: any */
     int dry_run;          /* answer what would change; change nothing */
+    const char *reason;   /* of its event, and lives on; NULL: "created", "changed" or "deleted" */
 };
 
 struct write_result {

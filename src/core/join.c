@@ -162,7 +162,7 @@ static int add_node(struct joining *j, struct change *change, const char *key, c
         present ? json_incref((json_t *)present) : node_spec(j, json_object_get(token, "spec"));
     int rc = schema_validate(deployment_schema(d, kind), wanted, error);
     json_t *filled = schema_fill(deployment_schema(d, kind), wanted);
-    json_t *spec = rc == 0 ? node_with_address(d, j->id, filled, error) : NULL;
+    json_t *spec = rc == 0 ? node_complete(d, j->id, filled, error) : NULL;
 
     rc = rc < 0 ? rc : spec ? write_check(d, kind, j->id, spec, error) : -EINVAL;
     rc = rc < 0 ? rc : change_claims(change, key, present, spec, error);
@@ -171,6 +171,7 @@ static int add_node(struct joining *j, struct change *change, const char *key, c
         json_t *value = write_value(spec, sealed);
         change_expect(change, key);
         change_put(change, key, value);
+        node_gate(change, present, spec);
         json_decref(value);
         json_decref(sealed);
     }
@@ -304,7 +305,7 @@ void deployment_join(struct deployment *d, const struct join *join, write_done_f
 }
 
 void deployment_enrolled(struct deployment *d, const char *node, const char *key_id,
-                         const char *serial, store_done_fn *done, void *arg)
+                         const struct certificate *certificate, store_done_fn *done, void *arg)
 {
     _cleanup_free_ char *key = xasprintf("object/nodes/%s", node);
     json_t *value = json_deep_copy(tree_value(&d->tree, key));
@@ -314,9 +315,12 @@ void deployment_enrolled(struct deployment *d, const char *node, const char *key
         return;
     }
     json_t *sealed = json_object_get(value, "sealed");
-    json_object_set_new(sealed, "keyId", json_string(key_id));
-    json_object_set_new(sealed, "serial", json_string(serial));
+    json_t *serials = certificate_noted(json_object_get(sealed, "serials"), certificate);
     struct change *change = change_new(d);
+    revoke_surplus(change, key + strlen("object/"), serials);
+    json_object_set_new(sealed, "keyId", json_string(key_id));
+    json_object_set_new(sealed, "serial", json_string(certificate->serial));
+    json_object_set_new(sealed, "serials", serials);
     change_expect(change, key);
     change_put(change, key, value);
     json_decref(value);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/deployment.h"
+#include "core/revoke.h"
 
 struct join {
     const char *token_id;
@@ -22,9 +23,11 @@ struct join {
 void deployment_join(struct deployment *d, const struct join *join, write_done_fn *done,
                      void *arg);
 
-/* The node's certificate serial and key, after signing or renewal. */
+/* What was signed for the node, at first or again, and the key that it is for. Earlier
+ * certificates that haven't expired stay noted, so that all are revoked when the node is deleted.
+ */
 void deployment_enrolled(struct deployment *d, const char *node, const char *key_id,
-                         const char *serial, store_done_fn *done, void *arg);
+                         const struct certificate *certificate, store_done_fn *done, void *arg);
 
 /* The key id the node is known by, borrowed, or NULL if there is no such node. */
 const char *deployment_node_key(const struct deployment *d, const char *node);

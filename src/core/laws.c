@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -64,6 +65,7 @@ static struct world *world_start(const struct laws_case *laws)
     struct world *world = xnew(struct world);
     struct error error = {0};
 
+    signal(SIGPIPE, SIG_IGN); /* as the agent does */
     file_make_folder(STATE_DIR, 0700);
     file_make_folder(RUN_DIR, 0755);
     file_make_folder(LOG_DIR, 0755);
@@ -149,6 +151,10 @@ static struct looks learn(const struct laws_case *laws)
     host_add_strangers();
     for (size_t i = 0; laws->foreign && laws->foreign[i]; i++) {
         host_do(laws->foreign[i]);
+    }
+    if (laws->joined) {
+        file_make_folder(STATE_DIR, 0700);
+        laws->joined(STATE_DIR);
     }
     looks.none = host_look();
     struct world *world = world_start(laws);

@@ -36,6 +36,9 @@ struct laws_case {
      * NULL: {(const char *const[]){"ip", "link", "add", "x0", "type", "bridge", NULL}, NULL}.
      * Some strangers of each kind are always there. NULL: no more than those. */
     const char *const *const *foreign;
+    /* Puts into the state directory what joining puts there and the driver needs; NULL: nothing.
+     */
+    void (*joined)(const char *state_dir);
 };
 
 /* Runs all laws as cmocka tests; the exit code for main(). */

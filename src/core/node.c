@@ -1,68 +1,104 @@
-/* node.c - what is particular to nodes: their addresses, and what goes with them. */
+/* node.c - what is particular to nodes: their addresses and client ranges, and what goes with
+ * them. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "core/addresses.h"
 #include "core/deployment-internal.h"
 #include "lib/ip.h"
 #include "lib/json.h"
 #include "lib/mem.h"
 
-static int is_free(struct deployment *d, uint32_t address)
+/* The address stays as it is, or is chosen. 0, or 409. */
+static int complete_address(struct deployment *d, const json_t *before, json_t *spec,
+                            struct view *view, struct error *error)
 {
-    char text[IP4_TEXT_SIZE], key[40];
-
-    snprintf(key, sizeof key, "claim/address/%s", ip4_format(address, text));
-    return !tree_get(&d->tree, key);
-}
-
-/* The next free address after the one given last, so that an address isn't soon given again and
- * joining costs the same with many nodes as with few. Network and broadcast address are left out.
- */
-static int allocate(struct deployment *d, struct ip4_prefix range, uint32_t *ret_address)
-{
-    uint32_t first = (range.address & ip4_mask(range.len)) + 1;
-    uint32_t count = (uint32_t)((UINT64_C(1) << (32 - range.len)) - 2);
-    uint32_t start = d->address_hint >= first && d->address_hint - first < count
-                         ? d->address_hint - first + 1
-                         : 0;
-
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t address = first + (start + i) % count;
-        if (is_free(d, address)) {
-            d->address_hint = address;
-            *ret_address = address;
-            return 0;
-        }
-    }
-    return -ENOSPC;
-}
-
-json_t *node_with_address(struct deployment *d, const char *id, const json_t *spec,
-                          struct error *error)
-{
-    const json_t *kept = json_object_get(tree_spec(&d->tree, "nodes", id), "address");
-    const char *range_text =
-        json_get_string(tree_spec(&d->tree, "settings", "overlay"), "range", "10.77.0.0/16");
-    struct ip4_prefix range;
+    const json_t *kept = json_object_get(before, "address");
     uint32_t address;
     char text[IP4_TEXT_SIZE];
-    json_t *result = json_copy((json_t *)spec);
 
     if (json_object_get(spec, "address")) {
-        return result;
+        return 0;
     }
     if (kept) {
-        json_object_set(result, "address", (json_t *)kept);
-        return result;
+        return json_object_set(spec, "address", (json_t *)kept);
     }
-    if (ip4_prefix_parse(range_text, &range) < 0 || allocate(d, range, &address) < 0) {
-        error_set(error, 409, "/spec/address", "the overlay %s has no free address", range_text);
+    if (addresses_choose(view, d->address_hint, &address) < 0) {
+        return error_set(error, 409, "/spec/address", "the overlay has no free address");
+    }
+    d->address_hint = address;
+    return json_object_set_new(spec, "address", json_string(ip4_format(address, text)));
+}
+
+/* A hub keeps its client range or gets one; who is a hub no more loses it. */
+static int complete_range(const char *id, const json_t *before, json_t *spec, struct view *view,
+                          struct error *error)
+{
+    const json_t *kept = json_object_get(before, "clientRange");
+    const json_t *given = json_object_get(spec, "clientRange");
+    struct ip4_prefix range;
+    char text[IP4_PREFIX_TEXT_SIZE];
+
+    if (!json_get_bool(spec, "hub", 0)) {
+        if (given && !json_equal(given, kept)) {
+            return error_set(error, 400, "/spec/clientRange",
+                             "\"clientRange\" is for hubs only, and \"%s\" isn't one", id);
+        }
+        json_object_del(spec, "clientRange");
+    } else if (!given && kept) {
+        json_object_set(spec, "clientRange", (json_t *)kept);
+    } else if (!given && addresses_choose_range(view, id, &range) == 0) {
+        /* A hub without one is a hub all the same: it only can't have clients from outside. */
+        json_object_set_new(spec, "clientRange", json_string(ip4_prefix_format(range, text)));
+    }
+    return 0;
+}
+
+json_t *node_complete(struct deployment *d, const char *id, const json_t *spec,
+                      struct error *error)
+{
+    const json_t *before = tree_spec(&d->tree, "nodes", id);
+    struct view view = {.tree = &d->tree};
+    json_t *result = json_copy((json_t *)spec);
+
+    if (complete_address(d, before, result, &view, error) < 0 ||
+        complete_range(id, before, result, &view, error) < 0) {
         json_decref(result);
         return NULL;
     }
-    json_object_set_new(result, "address", json_string(ip4_format(address, text)));
     return result;
+}
+
+/* Whether the address is where client ranges are chosen. */
+static int is_in_top_quarter(struct deployment *d, const json_t *spec)
+{
+    struct view view = {.tree = &d->tree};
+    struct ip4_prefix overlay;
+    uint32_t address;
+
+    return ip4_parse(json_get_string(spec, "address", ""), &address) == 0 &&
+           addresses_overlay(&view, &overlay) == 0 &&
+           ip4_contains(addresses_top_quarter(overlay), address);
+}
+
+void node_gate(struct change *change, const json_t *before, const json_t *after)
+{
+    static const char GATE[] = "counter/client-ranges";
+    int changes_range =
+        !json_equal(json_object_get(before, "clientRange"), json_object_get(after, "clientRange"));
+    int changes_address =
+        !json_equal(json_object_get(before, "address"), json_object_get(after, "address"));
+
+    if ((changes_range &&
+         (json_object_get(before, "clientRange") || json_object_get(after, "clientRange"))) ||
+        (changes_address && is_in_top_quarter(change->d, after))) {
+        json_int_t last = json_get_integer(tree_value(&change->d->tree, GATE), "last", 0);
+        json_t *value = json_pack("{s:I}", "last", last + 1);
+        change_expect(change, GATE);
+        change_put(change, GATE, value);
+        json_decref(value);
+    }
 }
 
 static void forget_fact(struct change *change, const struct omap_entry *e)

@@ -106,29 +106,45 @@ void planner_touch(struct planner *planner, const char *key)
     }
 }
 
-static void forget_reads(struct planner *planner, const char *name, struct unit *unit)
+static void forget_read(struct planner *planner, const char *name, const char *read)
+{
+    struct omap *units = omap_get(&planner->readers, read);
+
+    omap_del(units, name);
+    if (units->len == 0) {
+        omap_del(&planner->readers, read);
+        free(units);
+    }
+}
+
+static void note_read(struct planner *planner, const char *name, const char *read)
+{
+    struct omap *units = omap_get(&planner->readers, read);
+
+    if (!units) {
+        units = xnew(struct omap);
+        omap_put(&planner->readers, read, units);
+    }
+    omap_put(units, name, planner);
+}
+
+/* Mostly the same is read as last time: then nothing is looked up among all readers. Takes over
+ * `reads`. */
+static void change_reads(struct planner *planner, const char *name, struct unit *unit,
+                         struct omap *reads)
 {
     omap_foreach (e, &unit->reads) {
-        struct omap *units = omap_get(&planner->readers, e->key);
-        omap_del(units, name);
-        if (units->len == 0) {
-            omap_del(&planner->readers, e->key);
-            free(units);
+        if (!omap_get(reads, e->key)) {
+            forget_read(planner, name, e->key);
+        }
+    }
+    omap_foreach (e, reads) {
+        if (!omap_get(&unit->reads, e->key)) {
+            note_read(planner, name, e->key);
         }
     }
     omap_clear(&unit->reads, NULL);
-}
-
-static void note_reads(struct planner *planner, const char *name, struct unit *unit)
-{
-    omap_foreach (e, &unit->reads) {
-        struct omap *units = omap_get(&planner->readers, e->key);
-        if (!units) {
-            units = xnew(struct omap);
-            omap_put(&planner->readers, e->key, units);
-        }
-        omap_put(units, name, planner);
-    }
+    unit->reads = *reads;
 }
 
 static void make_plan(struct planner *planner, const struct unit *unit, struct omap *reads,
@@ -194,10 +210,10 @@ static void run_unit(struct planner *planner, const char *name, struct applying 
 {
     struct unit *unit = omap_get(&planner->units, name);
     struct plan plan = {0};
+    struct omap reads = {0};
 
-    forget_reads(planner, name, unit);
-    make_plan(planner, unit, &unit->reads, &plan);
-    note_reads(planner, name, unit);
+    make_plan(planner, unit, &reads, &plan);
+    change_reads(planner, name, unit, &reads);
     difference(planner, unit, &plan, apply_difference, applying);
     omap_clear(&unit->resources, free);
     omap_foreach (e, &plan.resources) {

@@ -468,6 +468,53 @@ static void status_comes_from_the_drivers(void **state)
     json_decref(status);
 }
 
+static int second_owns(const char *key)
+{
+    return 0;
+}
+
+static json_t *first_status(void *self)
+{
+    return json_pack("{s:s, s:s, s:[s]}", "state", "running", "message", "first", "clients", "a");
+}
+
+static json_t *second_status(void *self)
+{
+    return json_pack("{s:s, s:[s,s], s:{s:s}}", "message", "second", "clients", "b", "c", "server",
+                     "state", "starting");
+}
+
+static json_t *no_status(void *self)
+{
+    return NULL;
+}
+
+static void statuses_of_one_service_are_joined(void **state)
+{
+    struct fixture *f = *state;
+    struct backend first = FAKE, second = FAKE, third = FAKE;
+    const struct backend *const backends[] = {&third, &first, &second, NULL};
+    struct backend_env env = {.node = "n", .report_arg = &f->host};
+    json_t *expected =
+        json_pack("{s:{s:s, s:s, s:[s,s,s], s:{s:s}}}", "fake", "state", "running", "message",
+                  "first", "clients", "a", "b", "c", "server", "state", "starting");
+
+    first.status = first_status;
+    second.status = second_status;
+    third.status = no_status;
+    second.owns = third.owns = second_owns;
+    reconcile_free(f->r);
+    assert_int_equal(
+        reconcile_new(&f->loop, f->folder, backends, &env, on_applied, f, &f->r, NULL), 0);
+    sync_as(f, 1, "{}");
+    reconcile_pass(f->r, NULL);
+    json_t *status = reconcile_status(f->r);
+    assert_true(json_equal(status, expected));
+    json_decref(status);
+    json_decref(expected);
+    restart(f); /* the backends are this function's */
+}
+
 #define RECONCILE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -483,6 +530,7 @@ int main(void)
         RECONCILE_TEST(leaving_removes_everything),
         RECONCILE_TEST(an_unwritable_replica_is_reported_but_applied),
         RECONCILE_TEST(status_comes_from_the_drivers),
+        RECONCILE_TEST(statuses_of_one_service_are_joined),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

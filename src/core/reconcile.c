@@ -316,7 +316,8 @@ int reconcile_sync(struct reconcile *r, int64_t revision, const char *digest)
         r->busy = 0;
     }
     r->known = 1;
-    save(r); /* a failure is told by the pass, which tries again */
+    /* The pass writes the file before it applies anything: once for many syncs that come together,
+     * as they do while many nodes join. Lost before that, the server sends them again. */
     reconcile_wake(r);
     return 0;
 }
@@ -370,6 +371,7 @@ int reconcile_leave(struct reconcile *r, struct error *error)
             first = first < 0 ? first : rc;
         }
     }
+    r->unsaved = 0; /* nothing of it is to be there again */
     if (first == 0 && unlink(r->path) < 0 && errno != ENOENT) {
         first = -errno;
         error_set(error, 500, NULL, "cannot remove %s: %s", r->path, strerror(-first));
@@ -379,6 +381,23 @@ int reconcile_leave(struct reconcile *r, struct error *error)
 
 /* --- the reconciler --- */
 
+/* Several drivers of one service make one status: lists are joined, else the first's word counts.
+ */
+static void merge_status(json_t *service, json_t *status)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach (status, key, value) {
+        json_t *there = json_object_get(service, key);
+        if (!there) {
+            json_object_set(service, key, value);
+        } else if (json_is_array(there) && json_is_array(value)) {
+            json_array_extend(there, value);
+        }
+    }
+}
+
 json_t *reconcile_status(const struct reconcile *r)
 {
     json_t *all = json_object();
@@ -387,8 +406,11 @@ json_t *reconcile_status(const struct reconcile *r)
         const struct driver *driver = &r->drivers[i];
         json_t *status =
             driver->self && driver->backend->status ? driver->backend->status(driver->self) : NULL;
-        if (status && !json_object_get(all, driver->backend->service)) {
+        json_t *service = json_object_get(all, driver->backend->service);
+        if (status && !service) {
             json_object_set(all, driver->backend->service, status);
+        } else if (status) {
+            merge_status(service, status);
         }
         json_decref(status);
     }
@@ -447,6 +469,7 @@ void reconcile_free(struct reconcile *r)
     if (!r) {
         return;
     }
+    save(r); /* what came since the last pass */
     for (size_t i = 0; i < r->driver_len; i++) {
         if (r->drivers[i].self) {
             r->drivers[i].backend->stop(r->drivers[i].self);

@@ -8,11 +8,11 @@
  *                           └──────── back-off 0.1 s … 30 s ◄─────┘
  *
  * The replica is the set of resources for this node with revision and digest; it is written to
- * disk (file_write_atomic) at each sync mark before it is applied, so an agent that restarts with
- * the server gone restores everything. A corrupt replica file is set aside as
- * `replica.json.corrupt`, and the agent asks for a snapshot (revision 0). Without a replica
- * nothing on the host is touched until the first sync mark: an empty set isn't an order to tear
- * down. When the disk is full the new resources are applied all the same, and the error is
+ * disk (file_write_atomic) after a sync mark, before it is applied, so an agent that restarts with
+ * the server gone restores everything that it has acknowledged. A corrupt replica file is set
+ * aside as `replica.json.corrupt`, and the agent asks for a snapshot (revision 0). Without a
+ * replica nothing on the host is touched until the first sync mark: an empty set isn't an order to
+ * tear down. When the disk is full the new resources are applied all the same, and the error is
  * reported. */
 #pragma once
 
@@ -58,5 +58,7 @@ int reconcile_pass(struct reconcile *r, struct error *error);
 /* Removes everything of ours from the host and restores it; for `leave`. */
 int reconcile_leave(struct reconcile *r, struct error *error);
 
-/* {"vpn":{...}} from the drivers' status(), a new reference. */
+/* {"vpn":{...}} from the drivers' status(), a new reference. Of a service with several drivers the
+ * first one's members count, what the others add comes to them, and lists of one name are joined.
+ */
 json_t *reconcile_status(const struct reconcile *r);

@@ -2,17 +2,27 @@
  *
  * A service is one folder under src/services and one word in src/services/meson.build. This half
  * is pure: it validates objects and plans resources. The agent's half is backend.h. Life of one
- * object: schema (model/schema.h) -> validate() -> claims() -> stored -> plan() -> resources. */
+ * object: schema (model/schema.h) -> complete() -> validate() -> claims() -> stored -> plan() ->
+ * resources. */
 #pragma once
 
 #include "model/kind.h"
 #include "model/plan.h"
+
+struct deployment;
 
 /* A fact: a typed value that agents of the service report (counters are not facts). */
 struct fact_type {
     const char *name; /* "vpn.self"; a name ending in "/" takes one path segment more:
                          "vpn.endpoint/" is reported as "vpn.endpoint/Agent.2" */
     const char *schema_text;
+};
+
+/* The live state of nodes, for status(). */
+struct reports {
+    const json_t *(*of_node)(const struct reports *reports, const char *node);
+    struct deployment *deployment;
+    const char *service;
 };
 
 struct service {
@@ -28,6 +38,17 @@ struct service {
     int (*validate)(const char *kind, const char *id, const json_t *spec, struct view *view,
                     struct error *error);
 
+    /* Fills in what the server chooses where the caller didn't (an address, say), in objects of
+     * its own kinds: a new reference, or NULL with the reason. `before` is the present spec; NULL:
+     * the object is new. Comes after the schema's defaults and before validate(). Two writes at
+     * once may choose the same: a claim then lets one of them choose again. NULL: nothing. */
+    json_t *(*complete)(const char *kind, const char *id, const json_t *before, const json_t *spec,
+                        struct view *view, struct error *error);
+
+    /* 0, or 409 when an object of its kinds or of `plans` must not be deleted now. NULL: each may
+     * be. */
+    int (*may_delete)(const char *kind, const char *id, struct view *view, struct error *error);
+
     /* Values that only one owner may have, as "<what>/<value>": each is handed to `claim`. For
      * objects `key` is "object/<kind>/<id>" and `value` the spec, for facts "fact/<node>/<name>"
      * and the fact. NULL: none. */
@@ -38,6 +59,13 @@ struct service {
      * known yet (a fact not reported) simply gives fewer resources. */
     void (*plan)(const char *kind, const char *id, const json_t *spec, struct view *view,
                  struct plan *plan);
+
+    /* Adds to the computed status of an object of its own kinds. `object` is as stored, with what
+     * is sealed: only what people may see goes into `status`. reports->of_node() gives what a
+     * node's agent says of this service now, borrowed until it is called again, or NULL. NULL:
+     * nothing to add. */
+    void (*status)(const char *kind, const char *id, const json_t *object, struct view *view,
+                   const struct reports *reports, json_t *status);
 };
 
 /* All services built in, the core first, NULL-terminated. Made by src/services/meson.build. */

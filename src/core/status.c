@@ -13,10 +13,20 @@ enum {
 
 struct in_force {
     struct deployment *d;
-    struct omap nodes;   /* concerned */
-    struct omap pending; /* node -> why, not owned */
+    struct omap channels; /* name -> struct channel: their members are the nodes concerned */
+    struct omap pending;  /* node -> why, not owned */
 };
 
+static void look_at_member(struct in_force *f, const char *node, const char *key, int64_t revision)
+{
+    const char *problem = fleet_problem(f->d, node, key, revision);
+
+    if (*problem) {
+        omap_put(&f->pending, node, (void *)problem);
+    }
+}
+
+/* Whoever isn't behind has applied everything, so the shorter of both lists is enough. */
 static void look_at_resource(struct in_force *f, const char *channel_name, const char *key)
 {
     const struct channel *channel = channels_get(&f->d->channels, channel_name);
@@ -25,13 +35,44 @@ static void look_at_resource(struct in_force *f, const char *channel_name, const
     if (!resource) {
         return;
     }
-    omap_foreach (e, &channel->members) {
-        const char *problem = fleet_problem(f->d, e->key, key, resource->revision);
-        omap_put(&f->nodes, e->key, f);
-        if (*problem) {
-            omap_put(&f->pending, e->key, (void *)problem);
+    omap_put(&f->channels, channel_name, (void *)channel);
+    if (channel->members.len <= f->d->behind.len) {
+        omap_foreach (e, &channel->members) {
+            look_at_member(f, e->key, key, resource->revision);
+        }
+        return;
+    }
+    omap_foreach (e, &f->d->behind) {
+        if (omap_get(&channel->members, e->key)) {
+            look_at_member(f, e->key, key, resource->revision);
         }
     }
+}
+
+/* How many nodes are on any of the channels: the largest one's members needn't be walked. */
+static size_t count_nodes(const struct in_force *f)
+{
+    const struct channel *largest = NULL;
+    struct omap others = {0};
+
+    omap_foreach (e, &f->channels) {
+        const struct channel *channel = e->value;
+        largest = !largest || channel->members.len > largest->members.len ? channel : largest;
+    }
+    omap_foreach (e, &f->channels) {
+        const struct channel *channel = e->value;
+        if (channel == largest) {
+            continue;
+        }
+        omap_foreach (m, &channel->members) {
+            if (!omap_get(&largest->members, m->key)) {
+                omap_put(&others, m->key, &others);
+            }
+        }
+    }
+    size_t count = (largest ? largest->members.len : 0) + others.len;
+    omap_clear(&others, NULL);
+    return count;
 }
 
 static void look_at_unit(struct in_force *f, const struct unit *unit)
@@ -74,17 +115,18 @@ static json_t *in_force(struct deployment *d, const char *kind, const char *id)
                                   json_pack("{s:s, s:s}", "node", e->key, "reason", e->value));
         }
     }
-    json_t *result = json_pack("{s:I, s:I, s:o}", "nodes", (json_int_t)f.nodes.len, "applied",
-                               (json_int_t)(f.nodes.len - f.pending.len), "pending", pending);
-    omap_clear(&f.nodes, NULL);
+    size_t nodes = count_nodes(&f);
+    json_t *result = json_pack("{s:I, s:I, s:o}", "nodes", (json_int_t)nodes, "applied",
+                               (json_int_t)(nodes - f.pending.len), "pending", pending);
+    omap_clear(&f.channels, NULL);
     omap_clear(&f.pending, NULL);
     return result;
 }
 
 /* One word for each service that the node should run, with why. */
-static json_t *service_states(const json_t *spec, const struct live *live)
+static json_t *service_states(const json_t *spec, const struct live *live, const json_t *status)
 {
-    const json_t *reported = json_object_get(live ? live->status : NULL, "services");
+    const json_t *reported = json_object_get(status, "services");
     json_t *result = json_object(), *name;
     size_t i;
 
@@ -111,6 +153,7 @@ static json_t *node_status(struct deployment *d, const char *id, const json_t *s
     _cleanup_free_ char *seen_key = xasprintf("fact/%s/core.seen", id);
     const char *seen = json_get_string(tree_value(&d->tree, seen_key), "address", NULL);
     const char *public = json_get_string(spec, "endpoint", "");
+    const json_t *reported = fleet_reported(d, live);
     char time[CLOCK_TEXT_SIZE];
     json_t *status = json_object();
 
@@ -128,11 +171,10 @@ static json_t *node_status(struct deployment *d, const char *id, const json_t *s
                                              : seen  ? seen
                                                      : "",
                                              ":")));
-    json_object_set_new(
-        status, "agentVersion",
-        json_string(json_get_string(live ? live->status : NULL, "agentVersion", "")));
+    json_object_set_new(status, "agentVersion",
+                        json_string(json_get_string(reported, "agentVersion", "")));
     json_object_set_new(status, "appliedRevision", json_integer(live ? live->acked : 0));
-    json_object_set_new(status, "services", service_states(spec, live));
+    json_object_set_new(status, "services", service_states(spec, live, reported));
     json_object_set_new(status, "errors",
                         live && live->errors ? json_incref(live->errors) : json_array());
     json_object_set_new(status, "inForce", in_force(d, "nodes", id));
@@ -152,6 +194,30 @@ static json_t *token_status(const json_t *object, const json_t *spec)
     return json_pack("{s:I, s:s}", "used", used, "state", state);
 }
 
+static const json_t *report_of_node(const struct reports *reports, const char *node)
+{
+    const struct live *live = fleet_live(reports->deployment, node);
+    const json_t *reported =
+        live && live->connected ? fleet_reported(reports->deployment, live) : NULL;
+
+    return json_object_get(json_object_get(reported, "services"), reports->service);
+}
+
+static void add_of_service(struct deployment *d, const struct service *service, const char *kind,
+                           const char *id, const json_t *object, json_t *status)
+{
+    struct view view = {.tree = &d->tree};
+    struct reports reports = {
+        .of_node = report_of_node, .deployment = d, .service = service->name};
+
+    for (size_t i = 0; service->status && service->kinds && service->kinds[i]; i++) {
+        if (strcmp(service->kinds[i]->name, kind) == 0) {
+            service->status(kind, id, object, &view, &reports, status);
+            return;
+        }
+    }
+}
+
 json_t *deployment_status(const struct deployment *d_const, const char *kind, const char *id)
 {
     struct deployment *d = (struct deployment *)d_const;
@@ -168,5 +234,9 @@ json_t *deployment_status(const struct deployment *d_const, const char *kind, co
     if (strcmp(kind, "tokens") == 0) {
         return token_status(object, spec);
     }
-    return json_pack("{s:o}", "inForce", in_force(d, kind, id));
+    json_t *status = json_pack("{s:o}", "inForce", in_force(d, kind, id));
+    for (size_t i = 0; d->services[i]; i++) {
+        add_of_service(d, d->services[i], kind, id, object, status);
+    }
+    return status;
 }

@@ -17,6 +17,7 @@ struct writing {
     char *kind, *id;
     json_t *spec, *sealed;
     int64_t if_match;
+    const char *reason;
     char *actor_name, *actor_source;
     enum role actor_role;
     unsigned tries;
@@ -52,43 +53,13 @@ json_t *write_value(const json_t *spec, const json_t *sealed)
     return value;
 }
 
-static int plans_kind(const struct service *service, const char *kind)
-{
-    for (size_t i = 0; service->plans && service->plans[i]; i++) {
-        if (strcmp(service->plans[i], kind) == 0) {
-            return 1;
-        }
-    }
-    for (size_t i = 0; service->kinds && service->kinds[i]; i++) {
-        if (strcmp(service->kinds[i]->name, kind) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-int write_check(struct deployment *d, const struct kind *kind, const char *id, const json_t *spec,
-                struct error *error)
-{
-    struct view view = {.tree = &d->tree};
-
-    for (size_t i = 0; d->services[i]; i++) {
-        const struct service *service = d->services[i];
-        if (service->validate && plans_kind(service, kind->name)) {
-            int rc = service->validate(kind->name, id, spec, &view, error);
-            if (rc < 0) {
-                error_prefix(error, "/spec");
-                return rc;
-            }
-        }
-    }
-    return 0;
-}
-
 static int check_id(const struct kind *kind, const char *id, struct error *error)
 {
     if (kind->ids == KIND_ID_SINGLETON) {
         return error_set(error, 404, NULL, "there is no %s \"%s\"", kind->name, id);
+    }
+    if (kind->check_id) {
+        return kind->check_id(id, error);
     }
     if (!node_id_is_valid(id)) {
         return error_set(
@@ -152,13 +123,9 @@ static int new_spec(struct writing *w, const struct kind *kind, const json_t *be
     }
     json_t *filled = schema_fill(schema, wanted);
     json_decref(wanted);
-    if (strcmp(kind->name, "nodes") == 0) {
-        json_t *addressed = node_with_address(w->d, w->id, filled, error);
-        json_decref(filled);
-        if (!addressed) {
-            return -EINVAL;
-        }
-        filled = addressed;
+    filled = write_complete(w->d, kind, w->id, json_object_get(before, "spec"), filled, error);
+    if (!filled) {
+        return -EINVAL;
     }
     rc = check_hub(w, kind, json_object_get(before, "spec"), filled, error);
     rc = rc < 0 ? rc : write_check(w->d, kind, w->id, filled, error);
@@ -170,9 +137,14 @@ static int new_spec(struct writing *w, const struct kind *kind, const json_t *be
     return 0;
 }
 
-static const char *reason_word(enum write_verb verb)
+static const char *reason_word(const struct writing *w)
 {
-    return verb == WRITE_CREATE ? "created" : verb == WRITE_DELETE ? "deleted" : "changed";
+    enum write_verb verb = w->verb;
+
+    return w->reason              ? w->reason
+           : verb == WRITE_CREATE ? "created"
+           : verb == WRITE_DELETE ? "deleted"
+                                  : "changed";
 }
 
 static const char *singular(const struct writing *w)
@@ -218,8 +190,9 @@ static int build(struct writing *w, struct change *change, char **ret_key, json_
     const struct tree_entry *entry = tree_get(&w->d->tree, key);
     const json_t *before = entry ? entry->value : NULL;
     rc = check_present(w, entry, error);
-    if (rc == 0 && w->verb != WRITE_DELETE) {
-        rc = new_spec(w, kind, before, &spec, error);
+    if (rc == 0) {
+        rc = w->verb == WRITE_DELETE ? write_check_deletion(w->d, kind, w->id, error)
+                                     : new_spec(w, kind, before, &spec, error);
     }
     if (rc == 0) {
         rc = change_claims(change, key, json_object_get(before, "spec"), spec, error);
@@ -228,10 +201,17 @@ static int build(struct writing *w, struct change *change, char **ret_key, json_
         }
     }
     if (rc == 0) {
-        value = spec ? write_value(spec, w->sealed ? w->sealed : json_object_get(before, "sealed"))
-                     : NULL;
+        const json_t *had = json_object_get(before, "sealed");
+        json_t *sealed = spec ? json_deep_copy(w->sealed ? w->sealed : had) : NULL;
+        revoke_dropped(change, key + strlen("object/"), had, sealed);
+        revoke_surplus(change, key + strlen("object/"), json_object_get(sealed, "serials"));
+        value = spec ? write_value(spec, sealed) : NULL;
+        json_decref(sealed);
         change_expect(change, key);
         change_put(change, key, value);
+        if (strcmp(kind->name, "nodes") == 0) {
+            node_gate(change, json_object_get(before, "spec"), spec);
+        }
         *ret_key = TAKE(key);
         *ret_value = value;
     }
@@ -269,10 +249,9 @@ static void add_event(struct writing *w, struct change *change, const json_t *va
 {
     struct actor actor = {.name = w->actor_name, .source = w->actor_source, .role = w->actor_role};
     _cleanup_free_ char *subject = xasprintf("%s/%s", w->kind, w->id);
-    _cleanup_free_ char *message =
-        xasprintf("%s %s %s", w->actor_name, reason_word(w->verb), subject);
+    _cleanup_free_ char *message = xasprintf("%s %s %s", w->actor_name, reason_word(w), subject);
 
-    change_event(change, &actor, reason_word(w->verb), subject, message);
+    change_event(change, &actor, reason_word(w), subject, message);
 }
 
 static void attempt(struct writing *w)
@@ -330,6 +309,7 @@ void deployment_write(struct deployment *d, const struct actor *actor, const str
         .spec = json_deep_copy(write->spec),
         .sealed = json_deep_copy(write->sealed),
         .if_match = write->if_match,
+        .reason = write->reason,
         .actor_name = xstrdup(actor->name),
         .actor_source = xstrdup(actor->source),
         .actor_role = actor->role,

@@ -61,6 +61,7 @@ uint16_t http_server_port(const struct http_server *server);
 const struct http_route *http_matched(const struct http_request *request);
 const char *http_method(const struct http_request *request);
 const char *http_path(const struct http_request *request);
+const char *http_target(const struct http_request *request); /* path and query as they came */
 const char *http_param(const struct http_request *request, const char *name); /* of the path */
 const char *http_query(const struct http_request *request, const char *name); /* or NULL */
 /* The i-th parameter of the query in the order given; -ENOENT past the last. */

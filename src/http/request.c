@@ -297,6 +297,11 @@ const char *http_path(const struct http_request *request)
     return request->path;
 }
 
+const char *http_target(const struct http_request *request)
+{
+    return request->target;
+}
+
 const char *http_param(const struct http_request *request, const char *name)
 {
     return http_pairs_get(&request->params, name);

@@ -250,6 +250,34 @@ pid_t children_pid(struct children *c, const char *name)
     return child ? child->pid : 0;
 }
 
+int children_adopt(struct children *c, const char *name, const char *const *argv,
+                   child_ended_fn *ended, void *arg)
+{
+    json_t *record = load_record(c, name);
+    struct child *child = find(c, name, record);
+    int rc = child ? record && child_has_arguments(record, argv) : -ESRCH;
+
+    json_decref(record);
+    if (child) {
+        child->ended = ended;
+        child->arg = arg;
+    }
+    return rc;
+}
+
+int children_signal(struct children *c, const char *name, int signal)
+{
+    json_t *record = load_record(c, name);
+    struct child *child = find(c, name, record);
+    int rc = child ? fault_point() : -ESRCH;
+
+    json_decref(record);
+    if (rc == 0 && pidfd_send_signal(child->pidfd, signal, NULL, 0) < 0) {
+        rc = -errno;
+    }
+    return rc;
+}
+
 int children_stop(struct children *c, const char *name, unsigned deadline_msec)
 {
     json_t *record = load_record(c, name);

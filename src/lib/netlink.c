@@ -151,6 +151,14 @@ static void copy_text(char *to, size_t size, struct nlattr *from)
     }
 }
 
+static int is_persistent_tun(struct nlattr *data)
+{
+    struct nlattr *attrs[IFLA_TUN_MAX + 1];
+
+    return data && nla_parse_nested(attrs, IFLA_TUN_MAX, data, NULL) == 0 &&
+           attrs[IFLA_TUN_PERSIST] && nla_get_u8(attrs[IFLA_TUN_PERSIST]) != 0;
+}
+
 static int take_link(struct nl_msg *msg, struct answer *answer)
 {
     struct nlmsghdr *header = nlmsg_hdr(msg);
@@ -170,6 +178,8 @@ static int take_link(struct nl_msg *msg, struct answer *answer)
     if (attrs[IFLA_LINKINFO] &&
         nla_parse_nested(info, IFLA_INFO_MAX, attrs[IFLA_LINKINFO], NULL) == 0) {
         copy_text(link->kind, sizeof link->kind, info[IFLA_INFO_KIND]);
+        link->persistent =
+            strcmp(link->kind, "tun") == 0 && is_persistent_tun(info[IFLA_INFO_DATA]);
     }
     return 0;
 }
@@ -201,15 +211,37 @@ int netlink_links(struct netlink *nl, struct netlink_link **ret_links, size_t *r
                 (void **)ret_links, ret_len);
 }
 
-int netlink_link_create(struct netlink *nl, const char *name, const char *kind)
+/* The message, and the nest that is still open for what the kind wants to know. */
+static struct nl_msg *create_message(const char *name, const char *kind, struct nlattr **ret_info)
 {
     struct ifinfomsg ifi = {.ifi_family = AF_UNSPEC};
     struct nl_msg *msg = message(
         RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &ifi, sizeof ifi);
 
     nla_put_string(msg, IFLA_IFNAME, name);
-    struct nlattr *info = nla_nest_start(msg, IFLA_LINKINFO);
+    *ret_info = nla_nest_start(msg, IFLA_LINKINFO);
     nla_put_string(msg, IFLA_INFO_KIND, kind);
+    return msg;
+}
+
+int netlink_link_create(struct netlink *nl, const char *name, const char *kind)
+{
+    struct nlattr *info;
+    struct nl_msg *msg = create_message(name, kind, &info);
+
+    nla_nest_end(msg, info);
+    return change(nl, msg);
+}
+
+int netlink_link_create_with(struct netlink *nl, const char *name, const char *kind, int attribute,
+                             uint8_t value)
+{
+    struct nlattr *info;
+    struct nl_msg *msg = create_message(name, kind, &info);
+    struct nlattr *data = nla_nest_start(msg, IFLA_INFO_DATA);
+
+    nla_put_u8(msg, attribute, value);
+    nla_nest_end(msg, data);
     nla_nest_end(msg, info);
     return change(nl, msg);
 }

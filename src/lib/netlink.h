@@ -37,7 +37,8 @@ struct netlink_link {
     char kind[16]; /* "wireguard", "tun", "bridge"; "" for hardware */
     char alias[64];
     unsigned mtu_bytes;
-    int up; /* administratively */
+    int up;         /* administratively */
+    int persistent; /* a tun device that stays without a program */
 };
 
 /* -ENODEV if there is none of this name. */
@@ -46,6 +47,9 @@ int netlink_link_get(struct netlink *nl, const char *name, struct netlink_link *
 int netlink_links(struct netlink *nl, struct netlink_link **ret_links, size_t *ret_len);
 
 int netlink_link_create(struct netlink *nl, const char *name, const char *kind);
+/* The same for a kind that wants one number of one byte to be told. */
+int netlink_link_create_with(struct netlink *nl, const char *name, const char *kind, int attribute,
+                             uint8_t value);
 int netlink_link_delete(struct netlink *nl, int index);
 int netlink_link_set_alias(struct netlink *nl, int index, const char *alias);
 int netlink_link_set_mtu(struct netlink *nl, int index, unsigned mtu_bytes);

@@ -82,6 +82,14 @@ int children_ensure(struct children *c, const char *name, const char *const *arg
 /* Its pid, or 0 when it doesn't run; adopts nothing, but sees one that an earlier process left. */
 pid_t children_pid(struct children *c, const char *name);
 
+/* Adopts and watches the child if it runs, whatever its arguments are: 1 if they are these, 0 if
+ * they are others, -ESRCH if it doesn't run. Changes nothing. */
+int children_adopt(struct children *c, const char *name, const char *const *argv,
+                   child_ended_fn *ended, void *arg);
+
+/* Sends the child a signal and doesn't wait; -ESRCH if it doesn't run. A fault point. */
+int children_signal(struct children *c, const char *name, int signal);
+
 /* SIGTERM, and SIGKILL when it still runs after `deadline_msec`; waits for the end and forgets it.
  * `ended` isn't called. 0 too if it doesn't run. A fault point. */
 int children_stop(struct children *c, const char *name, unsigned deadline_msec);

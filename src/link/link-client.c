@@ -78,6 +78,14 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     uv_freeaddrinfo(list);
 }
 
+static int bind_source(struct link *link, const char *source)
+{
+    struct sockaddr_in address;
+    int rc = uv_ip4_addr(source, 0, &address);
+
+    return rc < 0 ? rc : uv_tcp_bind(&link->stream.tcp, (const struct sockaddr *)&address, 0);
+}
+
 static void resolve(struct link *link, uv_loop_t *loop, const struct link_client_config *config)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
@@ -113,6 +121,11 @@ struct link *link_connect(uv_loop_t *loop, const struct link_client_config *conf
     if (tls_client_new(config->fingerprint, config->certificate_pem, config->key_pem, &link->tls,
                        &error) < 0) {
         link_drop(link, &error);
+        return link;
+    }
+    int rc = config->source ? bind_source(link, config->source) : 0;
+    if (rc < 0) {
+        fail(link, "cannot connect from this address", rc);
         return link;
     }
     link_begin_deadline(link);

@@ -12,7 +12,6 @@ enum {
 struct link_server {
     uv_tcp_t tcp;
     struct tls_context *tls;
-    char *client_ca_pem;
     struct link_limits limits;
     int has_limits;
     unsigned handshakes_max, links_max, unproven_per_source_max;
@@ -172,7 +171,6 @@ static void on_finisher_closed(uv_handle_t *handle)
 
     tls_unref(server->tls);
     omap_clear(&server->unproven, free);
-    free(server->client_ca_pem);
     free(server);
     if (done) {
         done(done_arg);
@@ -262,7 +260,6 @@ int link_server_new(uv_loop_t *loop, const struct link_server_config *config,
     }
     struct link_server *server = xnew(struct link_server);
     server->tls = tls;
-    server->client_ca_pem = xstrdup(config->client_ca_pem);
     server->has_limits = config->limits != NULL;
     server->limits = config->limits ? *config->limits : (struct link_limits){0};
     server->handshakes_max = config->handshakes_max;
@@ -283,10 +280,10 @@ int link_server_new(uv_loop_t *loop, const struct link_server_config *config,
 }
 
 int link_server_renew(struct link_server *server, const char *certificate_pem, const char *key_pem,
-                      struct error *error)
+                      const char *client_ca_pem, struct error *error)
 {
     struct tls_context *tls = NULL;
-    int rc = tls_server_new(certificate_pem, key_pem, server->client_ca_pem, &tls, error);
+    int rc = tls_server_new(certificate_pem, key_pem, client_ca_pem, &tls, error);
 
     if (rc == 0) {
         tls_unref(server->tls); /* links that began with it still hold it */

@@ -86,6 +86,7 @@ static void wrong_certificates_are_refused(void **state)
 
     refused(w, &agents, &NODE, "unknown");
     refused(w, &w->client_ca, &NODE, "unknown");
+    refused(w, &w->client_ca, &CLIENT, "unknown"); /* an outside client's, as it is */
     refused(w, &w->server_ca, &NODE, "unknown");
     refused(w, &w->root, &NODE, "unknown");
     refused(w, &w->agent_ca, &EXPIRED, "expired");
@@ -277,8 +278,8 @@ static void servers_certificate_can_be_replaced(void **state)
     _cleanup_free_ char *chain = xasprintf("%s%s%s", leaf, ca, root);
     _cleanup_free_ char *key = test_key_pem(&cert);
     test_cert_done(&cert);
-    assert_true(link_server_renew(w->server, chain, "nonsense", &error) < 0);
-    assert_int_equal(link_server_renew(w->server, chain, key, &error), 0);
+    assert_true(link_server_renew(w->server, chain, "nonsense", w->agents_chain, &error) < 0);
+    assert_int_equal(link_server_renew(w->server, chain, key, w->agents_chain, &error), 0);
 
     enter(w, &after, &w->agent_ca, &NODE);
     run_until(w, &after.opened, 1);
@@ -288,6 +289,52 @@ static void servers_certificate_can_be_replaced(void **state)
     stop(w);
     run_until(w, &before.closed, 1);
     run_until(w, &after.closed, 1);
+}
+
+/* Tries to get in with a node's certificate of that issuer, while others are connected. */
+static int gets_in(struct world *w, const struct test_cert *issuer)
+{
+    struct end client = {0};
+    unsigned accepted = w->accepted;
+
+    enter(w, &client, issuer, &NODE);
+    while (!client.closed && w->accepted == accepted) {
+        uv_run(&w->loop, UV_RUN_ONCE);
+    }
+    int is_in = w->accepted > accepted;
+    if (!client.closed) {
+        link_close(client.link);
+        run_until(w, &client.closed, 1);
+    }
+    return is_in;
+}
+
+/* Two generations of agents' certificates, then only the newer one. */
+static void trusted_intermediates_can_be_replaced(void **state)
+{
+    struct world *w = *state;
+    struct test_cert next = test_cert_new(&w->root, "agents 2", NULL);
+    _cleanup_free_ char *both = join_pems(&next, &w->agent_ca, &w->root);
+    _cleanup_free_ char *newer = join_pems(&next, &w->root, NULL);
+    struct end before = {0};
+
+    serve(w);
+    w->ends[0].echoes = 1;
+    enter(w, &before, &w->agent_ca, &NODE);
+    run_until(w, (int *)&w->accepted, 1);
+    assert_false(gets_in(w, &next));
+    assert_int_equal(link_server_renew(w->server, w->server_chain, w->server_key, both, NULL), 0);
+    assert_true(gets_in(w, &next));
+    assert_true(gets_in(w, &w->agent_ca));
+    assert_int_equal(link_server_renew(w->server, w->server_chain, w->server_key, newer, NULL), 0);
+    assert_true(gets_in(w, &next));
+    assert_false(gets_in(w, &w->agent_ca));
+    assert_false(gets_in(w, &w->client_ca));
+    say(before.link, "hello", 10); /* who is in stays */
+    run_until(w, (int *)&before.messages, 1);
+    stop(w);
+    run_until(w, &before.closed, 1);
+    test_cert_done(&next);
 }
 
 int main(void)
@@ -304,6 +351,7 @@ int main(void)
         in_world(long_lines_are_refused),
         in_world(malformed_messages_are_refused),
         in_world(servers_certificate_can_be_replaced),
+        in_world(trusted_intermediates_can_be_replaced),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,12 +24,15 @@
  *
  *   server to agent
  *     {"type":"joined","id":id,"certificate":pem chain,"root":pem}
- *     {"type":"welcome","version":1,"id":id,"time":rfc3339,"address":"peer address we saw"}
+ *     {"type":"welcome","version":1,"id":id,"time":rfc3339,"address":"peer address we saw",
+ *      "authority"?:hex}                         the id of the key that signs agents' certificates
+ *                                               now; who has one of another renews
  *     {"type":"snapshot"}                       what is put until the next sync is everything
  *     {"type":"put","key":k,"revision":n,"body":{…}}
  *     {"type":"delete","key":k,"revision":n}
- *     {"type":"sync","revision":n,"digest":hex} apply now; also sent when nothing changed, after
- *                                               the welcome
+ *     {"type":"sync","revision":n,"digest":hex,"authority"?:hex}
+ *                                               apply now; also sent when nothing changed, after
+ *                                               the welcome and when the authority is another
  *     {"type":"renewed","certificate":pem chain}
  *     {"type":"refused","facts":[…],"detail":s} a report that wasn't taken, and why
  *     {"type":"left"}
@@ -100,7 +103,7 @@ struct link_server_config {
     uint16_t port;
     const char *certificate_pem; /* chain */
     const char *key_pem;
-    const char *client_ca_pem;        /* agent intermediate + root */
+    const char *client_ca_pem;        /* agent intermediates + root */
     unsigned handshakes_max;          /* in flight at once; further ones wait in the backlog */
     unsigned links_max;               /* more are closed at once */
     unsigned unproven_per_source_max; /* links without a valid certificate, per address */
@@ -117,9 +120,10 @@ int link_server_new(uv_loop_t *loop, const struct link_server_config *config,
                     struct error *error);
 /* Closes the listener and all links (their closed() runs), then calls done from the loop. */
 void link_server_close(struct link_server *server, void (*done)(void *arg), void *arg);
-/* Further connections are served with this certificate; those that are there go on. */
+/* Further connections are served with this certificate, and of peers' ones those of these
+ * intermediates are taken; the links that are there go on. */
 int link_server_renew(struct link_server *server, const char *certificate_pem, const char *key_pem,
-                      struct error *error);
+                      const char *client_ca_pem, struct error *error);
 /* The port that was bound, for tests with port 0. */
 uint16_t link_server_port(const struct link_server *server);
 
@@ -131,6 +135,7 @@ struct link_client_config {
     const char *fingerprint;     /* the root that the server's chain must end in */
     const char *certificate_pem; /* our chain; NULL to join */
     const char *key_pem;
+    const char *source; /* our end's numeric IPv4 address; NULL: the system chooses */
     const struct link_limits *limits; /* NULL: the usual ones */
 };
 

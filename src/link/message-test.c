@@ -252,6 +252,38 @@ static void hello_and_sync_are_checked(void **state)
     }
 }
 
+/* Older servers don't say which authority signs. */
+static void authority_is_optional_and_checked(void **state)
+{
+#define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+    static const char SYNC[] = "{\"revision\":1,\"digest\":\"0123456789abcdef0123456789abcdef\"}";
+    static const char WELCOME[] =
+        "{\"version\":1,\"id\":\"Agent.1\",\"time\":\"2026-01-02T03:04:05Z\"}";
+    static const struct {
+        const char *value;
+        int is_good;
+    } CASES[] = {{NULL, 1}, {"\"" ID "\"", 1}, {"\"" ID "0\"", 0}, {"\"\"", 0}, {"7", 0}};
+
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        json_t *one = with(SYNC, "authority", CASES[i].value);
+        json_t *two = with(WELCOME, "authority", CASES[i].value);
+        struct message_sync sync;
+        struct message_welcome welcome;
+        assert_int_equal(message_sync(one, &sync, NULL) == 0, CASES[i].is_good);
+        assert_int_equal(message_welcome(two, &welcome, NULL) == 0, CASES[i].is_good);
+        if (CASES[i].is_good && CASES[i].value) {
+            assert_string_equal(sync.authority, ID);
+            assert_string_equal(welcome.authority, ID);
+        } else if (CASES[i].is_good) {
+            assert_null(sync.authority);
+            assert_null(welcome.authority);
+        }
+        json_decref(one);
+        json_decref(two);
+    }
+#undef ID
+}
+
 static void ack_errors_are_checked(void **state)
 {
     static const char ACK[] = "{\"revision\":3,\"errors\":[{\"key\":\"k\",\"message\":\"m\"}]}";
@@ -305,6 +337,7 @@ int main(void)
         cmocka_unit_test(bad_fields_are_named),
         cmocka_unit_test(lengths_are_limited),
         cmocka_unit_test(hello_and_sync_are_checked),
+        cmocka_unit_test(authority_is_optional_and_checked),
         cmocka_unit_test(ack_errors_are_checked),
         cmocka_unit_test(errors_go_round),
     };

@@ -48,6 +48,13 @@ static int is_digest(const json_t *value)
     return strlen(text) == 32 && strspn(text, HEX) == 32 ? 0 : -1;
 }
 
+static int is_key_id(const json_t *value)
+{
+    const char *text = json_string_value(value);
+
+    return strlen(text) == 64 && strspn(text, HEX) == 64 ? 0 : -1;
+}
+
 static int is_word(const json_t *value)
 {
     const char *text = json_string_value(value);
@@ -239,6 +246,7 @@ static int take(const json_t *message, const struct field *fields, size_t len, v
 
 #define PRINTABLE .check = is_printable, .what = "must not have control characters"
 #define NODE_ID .max = 63, .check = is_node_id, .what = "must be a node's id, such as \"Agent.1\""
+#define KEY_ID .max = 64, .check = is_key_id, .what = "must be 64 hex digits"
 #define DIGEST .max = 32, .check = is_digest, .what = "must be 32 hex digits"
 
 int message_join(const json_t *message, struct message_join *ret, struct error *error)
@@ -329,6 +337,7 @@ int message_welcome(const json_t *message, struct message_welcome *ret, struct e
         {"time", TEXT, .max = 64, AT(message_welcome, time), .check = is_time,
          .what = "must be a time as in RFC 3339"},
         {"address", TEXT, 1, 64, AT(message_welcome, address), PRINTABLE},
+        {"authority", TEXT, 1, AT(message_welcome, authority), KEY_ID},
     };
 
     return TAKE_FIELDS(message, FIELDS, ret, error);
@@ -366,6 +375,7 @@ int message_sync(const json_t *message, struct message_sync *ret, struct error *
     static const struct field FIELDS[] = {
         {"revision", INTEGER, AT(message_sync, revision)},
         {"digest", TEXT, AT(message_sync, digest), DIGEST},
+        {"authority", TEXT, 1, AT(message_sync, authority), KEY_ID},
     };
 
     return TAKE_FIELDS(message, FIELDS, ret, error);

@@ -52,6 +52,7 @@ struct message_joined {
 
 struct message_welcome {
     const char *id, *time, *address;
+    const char *authority; /* NULL from an older server; in a sync, too */
 };
 
 struct message_put {
@@ -63,6 +64,7 @@ struct message_put {
 struct message_sync {
     json_int_t revision;
     const char *digest;
+    const char *authority;
 };
 
 struct message_refused {

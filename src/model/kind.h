@@ -4,6 +4,8 @@
 
 #include <jansson.h>
 
+#include "lib/error.h"
+
 enum kind_ids {
     KIND_ID_NAMED,     /* the caller gives the id: nodes, users */
     KIND_ID_RANDOM,    /* the server draws one: tokens */
@@ -28,6 +30,8 @@ struct kind {
     enum kind_ids ids;
     const char *singleton_id; /* KIND_ID_SINGLETON: the one id of this schema ("overlay" of
                                  "settings"); several kinds may share a name then */
-    enum role read_role;      /* least role that may read / create, change and delete */
+    /* KIND_ID_NAMED: 0, or 400 with the pointer "/id". NULL: node_id_is_valid() decides. */
+    int (*check_id)(const char *id, struct error *error);
+    enum role read_role; /* least role that may read / create, change and delete */
     enum role write_role;
 };

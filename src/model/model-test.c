@@ -88,8 +88,8 @@ static void defaults_are_filled(void **state)
     json_t *filled = schema_fill(schema, value);
     _cleanup_free_ char *text = json_canonical(filled);
 
-    assert_string_equal(text, "{\"cloud\":\"c1\",\"endpoint\":\"\",\"hub\":false,\"labels\":{},"
-                              "\"services\":[\"vpn\"]}");
+    assert_string_equal(text, "{\"cloud\":\"c1\",\"endpoint\":\"\",\"hub\":false,"
+                              "\"keyGeneration\":0,\"labels\":{},\"services\":[\"vpn\"]}");
     json_decref(filled);
     json_decref(value);
     json_decref(schema);

@@ -5,6 +5,7 @@
 #include <regex.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "lib/clock.h"
 #include "lib/ip.h"
@@ -50,6 +51,16 @@ static int is_label(const char *s, size_t size, const char *more)
 int node_id_is_valid(const char *id)
 {
     return is_label(id, strlen(id), ".-_");
+}
+
+int client_name_is_valid(const char *name)
+{
+    size_t size = strlen(name);
+
+    return size > 0 && size <= 63 && isalnum((unsigned char)name[0]) &&
+           strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") ==
+               size &&
+           strcasecmp(name, "ca") != 0 && strcasecmp(name, "server") != 0;
 }
 
 static int is_dns_label(const char *text)

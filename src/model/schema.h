@@ -30,3 +30,7 @@ json_t *schema_fill(const json_t *schema, const json_t *value);
 /* Node ids, as orchestrators give them: "Agent.1". Letters, digits, dot, hyphen, underscore;
  * starts and ends with a letter or digit; at most 63 characters. */
 int node_id_is_valid(const char *id);
+
+/* Names of outside clients: the same characters, and the last one may be any of them (API v1 lets
+ * it); "ca" and "server" are reserved, in any case. */
+int client_name_is_valid(const char *name);

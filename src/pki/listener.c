@@ -23,7 +23,8 @@ static int is_usable(const struct pki *pki, const struct x509_pair *pair, const 
 {
     unsigned status = 0;
 
-    if (gnutls_x509_crt_verify(pair->cert, &pki->authorities[SERVER].cert, 1, 0, &status) < 0 ||
+    if (gnutls_x509_crt_verify(pair->cert, &generation_active(pki, PKI_SERVER)->pair.cert, 1, 0,
+                               &status) < 0 ||
         status != 0) {
         return 0;
     }
@@ -48,14 +49,15 @@ static int make_server(struct pki *pki, const char *const *names, struct x509_pa
         .names = names,
         .is_server = 1,
     };
+    const struct x509_pair *authority = &generation_active(pki, PKI_SERVER)->pair;
     struct x509_pair pair = {0};
-    int rc = x509_pair_new(&request, &pki->authorities[SERVER], &pair, error);
+    int rc = x509_pair_new(&request, authority, &pair, error);
 
     if (rc < 0) {
         return rc;
     }
     _cleanup_free_ char *leaf = x509_cert_pem(pair.cert);
-    _cleanup_free_ char *issuer = x509_cert_pem(pki->authorities[SERVER].cert);
+    _cleanup_free_ char *issuer = x509_cert_pem(authority->cert);
     _cleanup_free_ char *chain = xasprintf("%s%s%s", leaf, issuer, pki->root_pem);
     rc = pair_write(pki->folder, "server", &pair, chain, error);
     if (rc < 0) {

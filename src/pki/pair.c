@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/fault.h"
 #include "lib/file.h"
 #include "lib/hash.h"
 #include "lib/mem.h"
@@ -9,13 +10,16 @@
 
 enum {
     PEM_FILE_MAX = 65536,
+    PAIR_FILE_MAX = 16 << 20, /* a CRL has some 50 bytes for each certificate */
 };
 
-static int write_file(const char *folder, const char *name, const char *suffix, const char *text,
-                      mode_t mode, struct error *error)
+int pair_write_file(const char *folder, const char *name, const char *suffix, const char *text,
+                    unsigned mode, struct error *error)
 {
     _cleanup_free_ char *path = xasprintf("%s/%s.%s", folder, name, suffix);
-    int rc = file_write_atomic(path, text, strlen(text), mode);
+    int rc = fault_point();
+
+    rc = rc < 0 ? rc : file_write_atomic(path, text, strlen(text), mode);
 
     if (rc < 0) {
         error_set(error, error_status(rc), NULL, "cannot write %s: %s", path, strerror(-rc));
@@ -27,9 +31,9 @@ int pair_write(const char *folder, const char *name, const struct x509_pair *pai
                const char *cert_pem, struct error *error)
 {
     _cleanup_secret_ char *key_pem = x509_key_pem(pair->key);
-    int rc = write_file(folder, name, "key", key_pem, 0600, error);
+    int rc = pair_write_file(folder, name, "key", key_pem, 0600, error);
 
-    return rc < 0 ? rc : write_file(folder, name, "pem", cert_pem, 0644, error);
+    return rc < 0 ? rc : pair_write_file(folder, name, "pem", cert_pem, 0644, error);
 }
 
 static int read_file(const char *folder, const char *name, const char *suffix, struct buf *buf,
@@ -100,15 +104,45 @@ int pair_read(const char *folder, const char *name, struct x509_pair *ret_pair,
     return 0;
 }
 
-int pair_read_chain(const char *folder, const char *name, char **ret_pem, struct error *error)
+int pair_read_certificate(const char *folder, const char *name, struct x509_pair *ret_pair,
+                          struct error *error)
 {
-    struct buf chain = BUF_INIT(PEM_FILE_MAX);
-    int rc = read_file(folder, name, "pem", &chain, error);
+    _cleanup_buf_ struct buf cert = BUF_INIT(PEM_FILE_MAX);
+    struct x509_pair pair = {0};
+    int rc = read_file(folder, name, "pem", &cert, error);
 
     if (rc < 0) {
-        buf_done(&chain);
         return rc;
     }
-    *ret_pem = chain.data; /* the caller's; not NULL, as it has been parsed before */
+    gnutls_datum_t pem = {(unsigned char *)cert.data, (unsigned)cert.size};
+    rc = gnutls_x509_crt_init(&pair.cert);
+    if (rc >= 0) {
+        rc = gnutls_x509_crt_import(pair.cert, &pem, GNUTLS_X509_FMT_PEM);
+    }
+    if (rc < 0) {
+        x509_pair_done(&pair);
+        return error_set(error, 500, NULL, "%s/%s.pem isn't a certificate: %s", folder, name,
+                         gnutls_strerror(rc));
+    }
+    *ret_pair = pair;
     return 0;
+}
+
+int pair_read_file(const char *folder, const char *name, const char *suffix, char **ret_text,
+                   struct error *error)
+{
+    struct buf text = BUF_INIT(PAIR_FILE_MAX);
+    int rc = read_file(folder, name, suffix, &text, error);
+
+    if (rc < 0) {
+        buf_done(&text);
+        return rc;
+    }
+    *ret_text = text.data ? text.data : xstrdup("");
+    return 0;
+}
+
+int pair_read_chain(const char *folder, const char *name, char **ret_pem, struct error *error)
+{
+    return pair_read_file(folder, name, "pem", ret_pem, error);
 }

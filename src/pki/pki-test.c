@@ -1,132 +1,21 @@
+#include "pki/pki-fixture.h"
+
 #include <dirent.h>
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
-#include <cmocka.h>
-#include <gnutls/gnutls.h>
-
 #include "lib/hash.h"
 #include "lib/mem.h"
 #include "pki/internal.h"
-#include "pki/pki.h"
-#include "pki/x509.h"
-
-static const char *const NAMES[] = {"cnsmo.example", "192.0.2.1", "2001:db8::1", NULL};
-
-/* --- helpers --- */
-
-static int make_folder(void **state)
-{
-    char *path = xstrdup("/tmp/pki-test.XXXXXX");
-
-    assert_non_null(mkdtemp(path));
-    *state = path;
-    return 0;
-}
-
-static void remove_all(const char *path)
-{
-    DIR *folder = opendir(path);
-
-    for (struct dirent *e; folder && (e = readdir(folder));) {
-        if (e->d_name[0] != '.') {
-            _cleanup_free_ char *file = xasprintf("%s/%s", path, e->d_name);
-            if (e->d_type == DT_DIR) {
-                remove_all(file);
-            } else {
-                unlink(file);
-            }
-        }
-    }
-    if (folder) {
-        closedir(folder);
-    }
-    rmdir(path);
-}
-
-static int drop_folder(void **state)
-{
-    remove_all(*state);
-    free(*state);
-    return 0;
-}
-
-static struct pki *open_pki(void **state)
-{
-    _cleanup_free_ char *folder = xasprintf("%s/pki", (const char *)*state);
-    struct pki *pki = NULL;
-    struct error error = {0};
-
-    assert_int_equal(pki_open(folder, &pki, &error), 0);
-    return pki;
-}
-
-/* Imports the certificates of a PEM text; returns their number. */
-static unsigned import(const char *pem, gnutls_x509_crt_t certs[4])
-{
-    gnutls_datum_t datum = {(unsigned char *)pem, (unsigned)strlen(pem)};
-    unsigned len = 4;
-
-    assert_true(gnutls_x509_crt_list_import(certs, &len, &datum, GNUTLS_X509_FMT_PEM, 0) > 0);
-    return len;
-}
-
-static void drop(gnutls_x509_crt_t certs[4], unsigned len)
-{
-    for (unsigned i = 0; i < len; i++) {
-        gnutls_x509_crt_deinit(certs[i]);
-    }
-}
-
-static unsigned verify(gnutls_x509_crt_t *chain, unsigned len, const char *root_pem,
-                       const char *purpose)
-{
-    gnutls_typed_vdata_st data = {GNUTLS_DT_KEY_PURPOSE_OID, (unsigned char *)purpose, 0};
-    gnutls_x509_trust_list_t list;
-    gnutls_datum_t root = {(unsigned char *)root_pem, (unsigned)strlen(root_pem)};
-    unsigned status = ~0u;
-
-    assert_true(gnutls_x509_trust_list_init(&list, 0) >= 0);
-    assert_int_equal(
-        gnutls_x509_trust_list_add_trust_mem(list, &root, NULL, GNUTLS_X509_FMT_PEM, 0, 0), 1);
-    assert_true(gnutls_x509_trust_list_verify_crt2(list, chain, len, &data, 1, 0, &status, NULL) >=
-                0);
-    gnutls_x509_trust_list_deinit(list, 1);
-    return status;
-}
-
-static void assert_uri(gnutls_x509_crt_t cert, const char *uri)
-{
-    char value[256];
-    size_t size = sizeof value;
-
-    assert_int_equal(gnutls_x509_crt_get_subject_alt_name(cert, 0, value, &size, NULL),
-                     GNUTLS_SAN_URI);
-    assert_int_equal(size, strlen(uri));
-    assert_memory_equal(value, uri, size);
-}
-
-static void assert_mode(const char *folder, const char *name, mode_t mode)
-{
-    _cleanup_free_ char *path = xasprintf("%s/pki/%s", folder, name);
-    struct stat st;
-
-    assert_int_equal(stat(path, &st), 0);
-    assert_int_equal(st.st_mode & 0777, mode);
-}
 
 /* --- the authority --- */
 
 static void authority_is_made_once(void **state)
 {
-    struct pki *pki = open_pki(state);
+    struct pki *pki = pki_fixture_open(state);
     _cleanup_free_ char *fingerprint = xstrdup(pki_fingerprint(pki));
     _cleanup_free_ char *root = xstrdup(pki_root_pem(pki));
 
@@ -138,7 +27,7 @@ static void authority_is_made_once(void **state)
     assert_mode(*state, "root.pem", 0644);
     pki_free(pki);
 
-    pki = open_pki(state);
+    pki = pki_fixture_open(state);
     assert_string_equal(pki_fingerprint(pki), fingerprint);
     assert_string_equal(pki_root_pem(pki), root);
     pki_free(pki);
@@ -147,7 +36,7 @@ static void authority_is_made_once(void **state)
 static void half_made_authority_is_refused(void **state)
 {
     static const char *const FILES[] = {"root.key", "agent-ca.pem", "client-ca.key"};
-    struct pki *pki = open_pki(state);
+    struct pki *pki = pki_fixture_open(state);
     _cleanup_free_ char *folder = xasprintf("%s/pki", (const char *)*state);
 
     pki_free(pki);
@@ -160,12 +49,12 @@ static void half_made_authority_is_refused(void **state)
         assert_non_null(strstr(error.detail, FILES[i]));
         assert_int_equal(rename(away, path), 0);
     }
-    pki_free(open_pki(state));
+    pki_free(pki_fixture_open(state));
 }
 
 static void key_of_another_is_refused(void **state)
 {
-    struct pki *pki = open_pki(state);
+    struct pki *pki = pki_fixture_open(state);
     _cleanup_free_ char *folder = xasprintf("%s/pki", (const char *)*state);
     _cleanup_free_ char *from = xasprintf("%s/client-ca.key", folder);
     _cleanup_free_ char *to = xasprintf("%s/agent-ca.key", folder);
@@ -187,7 +76,7 @@ static void crashed_creation_is_repeated(void **state)
     FILE *f = fopen(file, "w");
     assert_non_null(f);
     fclose(f);
-    pki_free(open_pki(state));
+    pki_free(pki_fixture_open(state));
     assert_int_equal(stat(left, &st), -1);
 }
 
@@ -205,25 +94,26 @@ static void folder_that_cannot_be_made_is_an_error(void **state)
 
 static void server_certificate_has_role_and_names(void **state)
 {
-    struct pki *pki = open_pki(state);
+    struct pki *pki = pki_fixture_open(state);
     char *cert = NULL, *key = NULL;
     gnutls_x509_crt_t certs[4];
 
-    assert_int_equal(pki_server_certificate(pki, NAMES, &cert, &key, NULL), 0);
-    unsigned len = import(cert, certs);
+    assert_int_equal(pki_server_certificate(pki, PKI_TEST_NAMES, &cert, &key, NULL), 0);
+    unsigned len = pki_fixture_import(cert, certs);
     assert_int_equal(len, 3);
     assert_uri(certs[0], "cnsmo:server");
-    for (size_t i = 0; NAMES[i]; i++) {
-        assert_true(x509_has_name(certs[0], NAMES[i]));
+    for (size_t i = 0; PKI_TEST_NAMES[i]; i++) {
+        assert_true(x509_has_name(certs[0], PKI_TEST_NAMES[i]));
     }
     assert_false(x509_has_name(certs[0], "192.0.2.2"));
     assert_false(x509_has_name(certs[0], "example"));
-    assert_int_equal(verify(certs, 2, pki_root_pem(pki), GNUTLS_KP_TLS_WWW_SERVER), 0);
-    assert_int_not_equal(verify(certs, 2, pki_root_pem(pki), GNUTLS_KP_TLS_WWW_CLIENT), 0);
+    assert_int_equal(pki_fixture_verify(certs, 2, pki_root_pem(pki), GNUTLS_KP_TLS_WWW_SERVER), 0);
+    assert_int_not_equal(pki_fixture_verify(certs, 2, pki_root_pem(pki), GNUTLS_KP_TLS_WWW_CLIENT),
+                         0);
     time_t now = time(NULL), from = gnutls_x509_crt_get_activation_time(certs[0]);
     assert_true(now - from >= 48 * 3600 && now - from < 49 * 3600);
     assert_mode(*state, "server.key", 0600);
-    drop(certs, len);
+    pki_fixture_free(certs, len);
     x509_secret_free(&key);
     free(cert);
     pki_free(pki);
@@ -233,12 +123,12 @@ static void server_certificate_is_kept_until_names_change(void **state)
 {
     static const char *const MORE[] = {"cnsmo.example", "192.0.2.9", NULL};
     static const char *const BAD[] = {"no spaces", NULL};
-    struct pki *pki = open_pki(state);
+    struct pki *pki = pki_fixture_open(state);
     char *cert[3], *key[3];
     struct error error = {0};
 
-    assert_int_equal(pki_server_certificate(pki, NAMES, &cert[0], &key[0], NULL), 0);
-    assert_int_equal(pki_server_certificate(pki, NAMES + 1, &cert[1], &key[1], NULL), 0);
+    assert_int_equal(pki_server_certificate(pki, PKI_TEST_NAMES, &cert[0], &key[0], NULL), 0);
+    assert_int_equal(pki_server_certificate(pki, PKI_TEST_NAMES + 1, &cert[1], &key[1], NULL), 0);
     assert_string_equal(cert[0], cert[1]);
     assert_string_equal(key[0], key[1]);
     assert_int_equal(pki_server_certificate(pki, MORE, &cert[2], &key[2], NULL), 0);
@@ -258,7 +148,7 @@ static void put_server(const char *folder, const char *issuer, int days)
     const struct x509_request request = {.common_name = "cnsmod",
                                          .days = days,
                                          .uri = "cnsmo:server",
-                                         .names = NAMES,
+                                         .names = PKI_TEST_NAMES,
                                          .is_server = 1};
     struct x509_pair authority, pair;
 
@@ -279,14 +169,14 @@ static void server_certificate_is_made_again_in_time(void **state)
                  {"server-ca", PKI_RENEW_DAYS - 1, 0},
                  {"server-ca", -1, 0},
                  {"agent-ca", 100, 0}};
-    struct pki *pki = open_pki(state);
+    struct pki *pki = pki_fixture_open(state);
     _cleanup_free_ char *folder = xasprintf("%s/pki", (const char *)*state);
 
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
         char *before = NULL, *cert = NULL, *key = NULL;
         put_server(folder, CASES[i].issuer, CASES[i].days);
         assert_int_equal(pair_read_chain(folder, "server", &before, NULL), 0);
-        assert_int_equal(pki_server_certificate(pki, NAMES, &cert, &key, NULL), 0);
+        assert_int_equal(pki_server_certificate(pki, PKI_TEST_NAMES, &cert, &key, NULL), 0);
         assert_int_equal(strcmp(before, cert) == 0, CASES[i].is_kept);
         free(before);
         free(cert);
@@ -299,27 +189,29 @@ static void server_certificate_is_made_again_in_time(void **state)
 
 static void node_certificate_is_signed(void **state)
 {
-    struct pki *pki = open_pki(state);
+    struct pki *pki = pki_fixture_open(state);
     char *key = NULL, *csr = NULL, *chain = NULL, *serial = NULL, *key_id = NULL;
     gnutls_x509_crt_t certs[4];
     uint8_t id[SHA256_SIZE];
     size_t size = sizeof id;
     char hex[SHA256_HEX_SIZE];
+    int64_t expires = 0;
 
     assert_int_equal(pki_make_csr("whoever", &key, &csr, NULL), 0);
     assert_int_equal(pki_csr_key_id(csr, &key_id, NULL), 0);
-    assert_int_equal(pki_sign_node(pki, csr, "Agent.1", &chain, &serial, NULL), 0);
-    unsigned len = import(chain, certs);
+    assert_int_equal(pki_sign_node(pki, csr, "Agent.1", &chain, &serial, &expires, NULL), 0);
+    unsigned len = pki_fixture_import(chain, certs);
     assert_int_equal(len, 2);
     assert_uri(certs[0], "cnsmo:node:Agent.1");
-    assert_int_equal(verify(certs, 2, pki_root_pem(pki), GNUTLS_KP_TLS_WWW_CLIENT), 0);
+    assert_int_equal(pki_fixture_verify(certs, 2, pki_root_pem(pki), GNUTLS_KP_TLS_WWW_CLIENT), 0);
     assert_int_equal(gnutls_x509_crt_get_key_id(certs[0], GNUTLS_KEYID_USE_SHA256, id, &size), 0);
     hex_encode(id, sizeof id, hex);
     assert_string_equal(hex, key_id);
     _cleanup_free_ char *same = x509_serial(certs[0]);
     assert_string_equal(same, serial);
     assert_int_equal(strlen(serial), 32);
-    drop(certs, len);
+    assert_int_equal(expires / 1000000, gnutls_x509_crt_get_expiration_time(certs[0]));
+    pki_fixture_free(certs, len);
 
     char *again = NULL, *again_id = NULL;
     assert_int_equal(pki_make_csr_for(key, "whoever", &again, NULL), 0);
@@ -483,8 +375,6 @@ static void token_border_is_checked(void **state)
     assert_non_null(strstr(error.detail, "begins with"));
     assert_int_equal(join_token_decode("cnsmo1.", &token, &error), -EINVAL);
 }
-
-#define in_folder(test) cmocka_unit_test_setup_teardown(test, make_folder, drop_folder)
 
 int main(void)
 {

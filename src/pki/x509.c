@@ -108,6 +108,9 @@ static int set_usage(gnutls_x509_crt_t cert, const struct x509_request *request)
     if (rc >= 0 && request->is_server) {
         rc = gnutls_x509_crt_set_key_purpose_oid(cert, GNUTLS_KP_TLS_WWW_SERVER, 0);
     }
+    if (rc >= 0 && request->purpose) {
+        rc = gnutls_x509_crt_set_key_purpose_oid(cert, request->purpose, 0);
+    }
     return rc;
 }
 

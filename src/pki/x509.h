@@ -23,6 +23,7 @@ struct x509_request {
     const char *uri;          /* role, NULL for an authority */
     const char *const *names; /* DNS names and IP addresses, NULL-terminated; may be NULL */
     int is_server, is_client; /* extended key usage */
+    const char *purpose;      /* one more of those, an OID; may be NULL */
 };
 
 void x509_pair_done(struct x509_pair *pair);

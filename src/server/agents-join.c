@@ -2,6 +2,7 @@
 #include "core/join.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/log.h"
@@ -19,6 +20,8 @@ struct signing {
     int is_renewal;
     unsigned tries;
     char *id, *csr, *key_id, *chain, *serial;
+    char authority[PKI_ID_SIZE]; /* who has signed */
+    int64_t expires_usec;
 };
 
 static struct signing *signing_new(struct agent *agent, const char *csr, struct error *error)
@@ -53,6 +56,25 @@ static void fail(struct signing *signing, const struct error *error)
     signing_free(signing);
 }
 
+/* One that is connected and can't renew now goes on with what it has, and asks again: its network
+ * must not suffer from the server's full disk. */
+static void fail_to_store(struct signing *signing, int rc)
+{
+    struct error error;
+
+    if (signing->is_renewal && rc != -ENOENT) {
+        log_error("a certificate can't be stored", "node", signing->id, "error", strerror(-rc),
+                  NULL);
+        signing->agent->is_renewing = 0;
+        signing_free(signing);
+        return;
+    }
+    error_set(&error, rc == -ENOENT ? 410 : error_status(rc), NULL,
+              rc == -ENOENT ? "this node was deleted" : "the certificate can't be stored: %s",
+              strerror(-rc));
+    fail(signing, &error);
+}
+
 static void enrol(struct signing *signing);
 
 /* The certificate's serial is stored: now it may be used. */
@@ -60,17 +82,13 @@ static void on_enrolled(void *arg, int rc, int64_t revision)
 {
     struct signing *signing = arg;
     struct agent *agent = signing->agent;
-    struct error error;
 
     if (rc == -ECANCELED && ++signing->tries < ENROL_TRIES_MAX) {
         enrol(signing); /* somebody else has changed the node just now */
         return;
     }
     if (rc < 0) {
-        error_set(&error, rc == -ENOENT ? 410 : error_status(rc), NULL,
-                  rc == -ENOENT ? "this node was deleted" : "the certificate can't be stored: %s",
-                  strerror(-rc));
-        fail(signing, &error);
+        fail_to_store(signing, rc);
         return;
     }
     if (signing->is_renewal) {
@@ -92,8 +110,13 @@ static void on_enrolled(void *arg, int rc, int64_t revision)
 
 static void enrol(struct signing *signing)
 {
+    const struct certificate certificate = {
+        .serial = signing->serial,
+        .authority = signing->authority,
+        .expires_usec = signing->expires_usec,
+    };
     deployment_enrolled(signing->agent->agents->deployment, signing->id, signing->key_id,
-                        signing->serial, on_enrolled, signing);
+                        &certificate, on_enrolled, signing);
 }
 
 static void sign(struct signing *signing)
@@ -102,10 +125,12 @@ static void sign(struct signing *signing)
     struct error error;
 
     if (pki_sign_node(agents->pki, signing->csr, signing->id, &signing->chain, &signing->serial,
-                      &error) < 0) {
+                      &signing->expires_usec, &error) < 0) {
         fail(signing, &error);
         return;
     }
+    snprintf(signing->authority, sizeof signing->authority, "%s",
+             pki_authority_id(agents->pki, PKI_AGENT));
     enrol(signing);
 }
 

@@ -95,9 +95,10 @@ static void welcome(struct agent *agent, const struct message_hello *hello)
     char now[CLOCK_TEXT_SIZE], digest[DIGEST_HEX_SIZE];
 
     agent_send(agent,
-               json_pack("{s:s,s:i,s:s,s:s,s:s}", "type", "welcome", "version", LINK_VERSION, "id",
-                         agent->id, "time", clock_format(clock_now_usec(), now), "address",
-                         link_peer_address(agent->link)));
+               json_pack("{s:s,s:i,s:s,s:s,s:s,s:s}", "type", "welcome", "version", LINK_VERSION,
+                         "id", agent->id, "time", clock_format(clock_now_usec(), now), "address",
+                         link_peer_address(agent->link), "authority",
+                         pki_authority_id(agent->agents->pki, PKI_AGENT)));
     agent->sent_revision = hello->revision;
     if (strcmp(hello->digest, deployment_digest(d, agent->id, digest)) == 0) {
         agent_send_sync(agent);

@@ -127,9 +127,10 @@ void agent_send_sync(struct agent *agent)
     char hex[DIGEST_HEX_SIZE];
 
     agent->sent_revision = deployment_revision(d);
-    agent_send(agent, json_pack("{s:s,s:I,s:s}", "type", "sync", "revision",
+    agent_send(agent, json_pack("{s:s,s:I,s:s,s:s}", "type", "sync", "revision",
                                 (json_int_t)agent->sent_revision, "digest",
-                                deployment_digest(d, agent->id, hex)));
+                                deployment_digest(d, agent->id, hex), "authority",
+                                pki_authority_id(agent->agents->pki, PKI_AGENT)));
 }
 
 void agent_send_snapshot(struct agent *agent)
@@ -269,7 +270,15 @@ void agents_close(struct agents *agents, void (*done)(void *arg), void *arg)
 int agents_certificate(struct agents *agents, const char *certificate_pem, const char *key_pem,
                        struct error *error)
 {
-    return link_server_renew(agents->server, certificate_pem, key_pem, error);
+    return link_server_renew(agents->server, certificate_pem, key_pem,
+                             pki_agent_chain_pem(agents->pki), error);
+}
+
+void agents_announce(struct agents *agents)
+{
+    omap_foreach (e, &agents->by_node) {
+        agent_mark_dirty(e->value);
+    }
 }
 
 uint16_t agents_port(const struct agents *agents)

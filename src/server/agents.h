@@ -35,9 +35,13 @@ int agents_new(uv_loop_t *loop, struct deployment *deployment, struct pki *pki,
  * gone. What was being written when it was called is finished after that, from the store. */
 void agents_close(struct agents *agents, void (*done)(void *arg), void *arg);
 
-/* Further connections are served with this certificate; the links that are there stay. */
+/* Further connections are served with this certificate and are held against the authority as it is
+ * now; the links that are there stay. */
 int agents_certificate(struct agents *agents, const char *certificate_pem, const char *key_pem,
                        struct error *error);
+
+/* Tells the nodes which authority signs now. */
+void agents_announce(struct agents *agents);
 
 /* The port that was bound. */
 uint16_t agents_port(const struct agents *agents);

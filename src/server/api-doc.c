@@ -272,10 +272,15 @@ static void add_errors(const struct api_route *route, json_t *responses)
     if (strstr(route->path, "{id}")) {
         add_error(responses, 404, "There is no such object.", route->form);
     }
-    if (writes) {
+    if (writes || route->makes_conflicts) {
         add_error(responses, 409, "It clashes with what is there.", route->form);
+    }
+    if (writes) {
         add_error(responses, 412, "The object isn't at the revision of If-Match.", route->form);
         add_error(responses, 507, "The server's disk is full.", route->form);
+    }
+    if (route->handler == authority_rollover) {
+        add_error(responses, 409, "A rollover is under way.", route->form);
     }
     if (route->body_max) {
         add_error(responses, 413, "The body is too large.", route->form);
@@ -328,7 +333,8 @@ static json_t *make_operation(const struct api *api, const struct api_route *rou
     json_t *operation =
         json_pack("{s:s, s:s, s:[s], s:o, s:o, s:s}", "summary", route->doc.summary, "description",
                   role, "tags",
-                  route->kind              ? route->kind->name
+                  route->doc.tag           ? route->doc.tag
+                  : route->kind            ? route->kind->name
                   : route->form == FORM_V1 ? "v1"
                                            : "server",
                   "parameters", make_parameters(route), "responses", make_responses(api, route),

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "http/http.h"
+#include "lib/buf.h"
 #include "lib/json.h"
 #include "lib/mem.h"
 #include "server/api.h"
@@ -33,6 +34,7 @@ struct api_doc {
     const char *response;   /* schema of the good answer */
     const char *example;    /* of the body */
     const char *parameters; /* array of OpenAPI parameters, but for those in the path */
+    const char *tag;        /* NULL: the kind, "v1" or "server" */
 };
 
 struct api_route {
@@ -42,8 +44,9 @@ struct api_route {
     size_t body_max;
     api_handler_fn *handler;
     enum api_form form;
-    int loopback_free; /* from 127.0.0.1 or ::1 nobody is asked who they are */
-    int hidden;        /* not in the document */
+    int loopback_free;   /* from 127.0.0.1 or ::1 nobody is asked who they are */
+    int hidden;          /* not in the document */
+    int makes_conflicts; /* it may answer 409; routes over objects that write do anyway */
     int good_status;
     struct api_doc doc;
     const struct kind *kind; /* of a route over objects, else NULL */
@@ -58,6 +61,7 @@ struct api {
     uv_loop_t *loop;
     struct deployment *deployment;
     struct pki *pki;
+    struct authorities *authorities;
     struct auth *auth;
     struct http_server *http;
     char **advertise;
@@ -69,6 +73,10 @@ struct api {
     size_t routes_len;
     struct omap strings; /* paths made for kinds */
     json_t *document;    /* OpenAPI, made when first asked for */
+    /* api-cache.c */
+    struct omap answers; /* target -> struct answer, all of one generation */
+    size_t answers_bytes;
+    uint64_t answers_generation;
     /* api-watch.c */
     struct deployment_listener listener;
     struct watcher *watchers;
@@ -111,6 +119,13 @@ void call_done(struct api_call *call, int status);
 /* Fills *ret_actor, which borrows from the call. */
 void call_actor(const struct api_call *call, struct actor *ret_actor);
 
+/* --- api-cache.c: the same for lists that are the same for everybody --- */
+/* Answers with what was kept: 1, and the call is gone; 0 if there is nothing. */
+int call_reply_cached(struct api_call *call);
+/* Answers 200, and keeps it; takes the reference. */
+void call_reply_and_keep(struct api_call *call, json_t *json);
+void cache_done(struct api *api);
+
 /* --- checking input --- */
 /* Only these parameters, each at most once; NULL-terminated. One ending in '+' may come often, one
  * in '*' is a prefix and may too. */
@@ -146,6 +161,28 @@ void object_replace(struct api_call *call);
 void object_patch(struct api_call *call);
 void object_delete(struct api_call *call);
 
+void object_renew(struct api_call *call);
+
+/* --- api-clients.c --- */
+/* A write of a VPN client under way, for what its keys and certificates need. */
+struct client_change {
+    enum write_verb verb; /* not WRITE_DELETE */
+    int renews;           /* everything that is ours is made anew */
+    const char *id;       /* NULL: none was given */
+    json_t *spec;         /* whole, or the patch; gets the public key of what is made */
+    json_t *sealed;       /* out: NULL: stays as it is; else a new reference */
+    int64_t if_match;     /* out: the revision that `sealed` continues; 0: none */
+};
+int client_prepare(struct api *api, struct client_change *change, struct error *error);
+/* What one file of a client holds ("key", "cert", "config", "ca", "ovpn", "wireguard", "qr"). Wipe
+ * it. Reading a secret is told as an event. 404, or 409 when it can't be made now. */
+int client_read_file(struct api_call *call, const char *id, const char *file, struct buf *out,
+                     struct error *error);
+extern const struct api_route CLIENT_ROUTES[]; /* ended by .method NULL, as those below */
+
+/* --- api-v1-certs.c --- */
+extern const struct api_route V1_CERT_ROUTES[];
+
 /* --- api-session.c --- */
 void session_create(struct api_call *call);
 void session_get(struct api_call *call);
@@ -153,6 +190,10 @@ void session_delete(struct api_call *call);
 void api_token_create(struct api_call *call);
 void api_token_list(struct api_call *call);
 void api_token_delete(struct api_call *call);
+
+/* --- api-authorities.c --- */
+void authority_list(struct api_call *call);
+void authority_rollover(struct api_call *call);
 
 /* --- api-watch.c --- */
 void watch_init(struct api *api);

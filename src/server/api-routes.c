@@ -32,6 +32,18 @@
     "cookie.\"},\"means\":{\"type\":\"string\",\"enum\":[\"session\",\"cookie\",\"api-token\"]}}" \
     "}"
 
+#define AUTHORITIES                                                                               \
+    "{\"type\":\"object\",\"properties\":{\"items\":{\"type\":\"array\",\"items\":{"              \
+    "\"type\":\"object\",\"properties\":{"                                                        \
+    "\"name\":{\"type\":\"string\",\"enum\":[\"server\",\"agent\",\"client\"]},"                  \
+    "\"keyId\":{\"type\":\"string\",\"description\":\"SHA-256 of its public key.\"},"             \
+    "\"state\":{\"type\":\"string\",\"enum\":[\"active\",\"retiring\",\"retired\"]},"             \
+    "\"created\":{\"type\":\"string\",\"format\":\"date-time\"},"                                 \
+    "\"expires\":{\"type\":\"string\",\"format\":\"date-time\"},"                                 \
+    "\"inUse\":{\"type\":\"integer\",\"description\":\"How many hold a valid certificate of "     \
+    "it.\"},\"holders\":{\"type\":\"array\",\"maxItems\":20,\"items\":{\"type\":\"string\"},"     \
+    "\"description\":\"The first of them, as kind/id.\"}}}}}}"
+
 static const struct api_route FIXED[] = {
     {.method = "POST",
      .path = "/api/v2/session",
@@ -92,6 +104,25 @@ static const struct api_route FIXED[] = {
      .handler = api_token_delete,
      .good_status = 204,
      .doc = {.summary = "Revoke an API token"}},
+    {.method = "GET",
+     .path = "/api/v2/authorities",
+     .role = ROLE_VIEWER,
+     .handler = authority_list,
+     .doc = {.summary = "List the certificate authorities",
+             .description = "Every generation of those that sign for servers, agents and outside "
+                            "clients, and who holds certificates of it.",
+             .response = AUTHORITIES}},
+    {.method = "POST",
+     .path = "/api/v2/authorities/{id}/rollover",
+     .role = ROLE_ADMIN,
+     .handler = authority_rollover,
+     .doc = {.summary = "Roll an authority over",
+             .description =
+                 "Makes a new generation, which signs from now on. Agents renew by themselves and "
+                 "nothing is interrupted; outside clients keep their certificates until they are "
+                 "made anew or expire. When nobody holds a certificate of the older one it is "
+                 "retired and its key destroyed.",
+             .response = AUTHORITIES}},
     {.method = "GET",
      .path = "/api/v2/watch",
      .role = ROLE_VIEWER,
@@ -250,6 +281,12 @@ void api_routes_make(struct api *api)
         if (FIXED[i].handler != system_preflight || api->cors_origin) {
             add(api, FIXED[i]);
         }
+    }
+    for (size_t i = 0; CLIENT_ROUTES[i].method; i++) {
+        add(api, CLIENT_ROUTES[i]);
+    }
+    for (size_t i = 0; V1_CERT_ROUTES[i].method; i++) {
+        add(api, V1_CERT_ROUTES[i]);
     }
     for (size_t i = 0; deployment_kind_at(api->deployment, i); i++) {
         const struct kind *kind = deployment_kind_at(api->deployment, i);

@@ -163,10 +163,14 @@ void v1_nodes(struct api_call *call)
 {
     static const char PREFIX[] = "object/nodes/";
     const struct tree *tree = deployment_tree(call->api->deployment);
-    json_t *nodes = json_array();
+    json_t *nodes;
 
+    if (call_reply_cached(call)) {
+        return;
+    }
+    nodes = json_array();
     for (struct omap_entry *e = tree_first(tree, PREFIX); e; e = tree_next(tree, e, PREFIX)) {
         json_array_append_new(nodes, node_json(call->api, e->key + sizeof PREFIX - 1));
     }
-    call_reply_json(call, 200, nodes);
+    call_reply_and_keep(call, nodes);
 }

@@ -32,6 +32,8 @@ struct change_call {
     char *password; /* of a user, until it is hashed */
     int64_t revision;
     int demotes; /* holds api->demoting */
+    int renews;
+    int continues; /* if_match is of what was read here, not the caller's */
 };
 
 static void wipe(char *text)
@@ -166,7 +168,13 @@ static void on_written(void *arg, int rc, const struct write_result *result,
 {
     struct change_call *c = arg;
 
+    struct error again;
+
     end_demotion(c);
+    if (rc < 0 && error->status == 412 && c->continues) {
+        error_set(&again, 409, NULL, "somebody else has just changed it; try again");
+        error = &again;
+    }
     if (rc < 0) {
         change_fail(c, error);
         return;
@@ -199,7 +207,8 @@ static void do_write(struct change_call *c)
                           .spec = c->spec,
                           .sealed = c->sealed,
                           .if_match = c->if_match,
-                          .dry_run = c->dry_run};
+                          .dry_run = c->dry_run,
+                          .reason = c->renews ? "renewed" : NULL};
 
     call_actor(c->call, &actor);
     deployment_write(c->call->api->deployment, &actor, &write, on_written, c);
@@ -311,6 +320,25 @@ static void prepare_token(struct change_call *c)
     c->sealed = json_pack("{s:s, s:i}", "secretHash", hash_text_hex(c->secret, hex), "used", 0);
 }
 
+/* --- VPN clients --- */
+
+static int prepare_client(struct change_call *c, struct error *error)
+{
+    struct client_change change = {
+        .verb = c->verb, .renews = c->renews, .id = c->id, .spec = c->spec};
+    int rc = client_prepare(c->call->api, &change, error);
+
+    if (rc < 0) {
+        return rc;
+    }
+    c->sealed = change.sealed;
+    if (change.if_match && !c->if_match) {
+        c->if_match = change.if_match;
+        c->continues = 1;
+    }
+    return 0;
+}
+
 static void prepare_and_write(struct change_call *c)
 {
     struct error error;
@@ -320,6 +348,9 @@ static void prepare_and_write(struct change_call *c)
         rc = prepare_user(c, &error);
     } else if (strcmp(kind_name(c), "tokens") == 0 && c->verb == WRITE_CREATE) {
         prepare_token(c);
+    } else if (strcmp(kind_name(c), "vpn/clients") == 0 && c->verb != WRITE_DELETE &&
+               !c->dry_run) {
+        rc = prepare_client(c, &error);
     }
     if (rc < 0) {
         change_fail(c, &error);
@@ -415,7 +446,7 @@ static int read_body(struct change_call *c, struct error *error)
     return rc;
 }
 
-static void begin(struct api_call *call, enum write_verb verb)
+static void begin(struct api_call *call, enum write_verb verb, int renews)
 {
     struct change_call *c = xnew(struct change_call);
     const char *id = http_param(call->request, "id");
@@ -423,10 +454,13 @@ static void begin(struct api_call *call, enum write_verb verb)
 
     c->call = call;
     c->verb = verb;
+    c->renews = renews;
     c->id = id ? xstrdup(id) : NULL;
     int rc = read_query(c, &error);
     rc = rc < 0 ? rc : read_if_match(c, &error);
-    if (rc == 0 && verb != WRITE_DELETE) {
+    if (rc == 0 && renews) {
+        c->spec = json_object();
+    } else if (rc == 0 && verb != WRITE_DELETE) {
         rc = read_body(c, &error);
     }
     if (rc < 0) {
@@ -438,20 +472,25 @@ static void begin(struct api_call *call, enum write_verb verb)
 
 void object_create(struct api_call *call)
 {
-    begin(call, WRITE_CREATE);
+    begin(call, WRITE_CREATE, 0);
 }
 
 void object_replace(struct api_call *call)
 {
-    begin(call, WRITE_REPLACE);
+    begin(call, WRITE_REPLACE, 0);
 }
 
 void object_patch(struct api_call *call)
 {
-    begin(call, WRITE_PATCH);
+    begin(call, WRITE_PATCH, 0);
 }
 
 void object_delete(struct api_call *call)
 {
-    begin(call, WRITE_DELETE);
+    begin(call, WRITE_DELETE, 0);
+}
+
+void object_renew(struct api_call *call)
+{
+    begin(call, WRITE_PATCH, 1);
 }

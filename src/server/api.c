@@ -309,6 +309,7 @@ void api_unref(struct api *api)
     free(api->cors_origin);
     free(api->scratch_dir);
     api_routes_free(api);
+    cache_done(api);
     json_decref(api->document);
     free(api);
 }
@@ -330,6 +331,7 @@ static struct api *make(uv_loop_t *loop, struct deployment *deployment, struct p
     for (size_t i = 0; i < len; i++) {
         api->advertise[i] = xstrdup(config->advertise[i]);
     }
+    api->authorities = config->authorities;
     api->link_port = config->link_port;
     api->cors_origin = config->cors_origin ? xstrdup(config->cors_origin) : NULL;
     api->scratch_dir = xstrdup(config->scratch_dir ? config->scratch_dir : "/tmp");

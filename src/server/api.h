@@ -14,6 +14,7 @@
 #include "pki/pki.h"
 
 struct api;
+struct authorities;
 
 struct api_config {
     const char *address;
@@ -26,6 +27,7 @@ struct api_config {
     const char *cors_origin;  /* the one other origin that may call, or NULL */
     unsigned connections_max; /* 0: 1000 */
     const char *scratch_dir;  /* backups pass through here, 0600; NULL: /tmp */
+    struct authorities *authorities; /* borrowed, until api_free() */
 };
 
 /* Copies the configuration. */

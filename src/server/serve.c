@@ -11,6 +11,7 @@
 #include "lib/mem.h"
 #include "server/agents.h"
 #include "server/api.h"
+#include "server/authorities.h"
 
 enum {
     COMPACT_MSEC = 10 * 60 * 1000,
@@ -25,6 +26,7 @@ struct server {
     const struct config *config;
     struct api *api;
     struct agents *agents;
+    struct authorities *authorities;
     uv_signal_t terminate, interrupt, hang_up;
     uv_timer_t compact, certificate;
     uv_fs_poll_t own_certificate;
@@ -110,6 +112,19 @@ static void reload_link_certificate(struct server *s)
     free_key(key);
 }
 
+static void on_authority_changed(void *arg, enum pki_role role)
+{
+    struct server *s = arg;
+
+    reload_link_certificate(s); /* and whom it trusts */
+    if (role == PKI_SERVER && !s->config->api_certificate) {
+        reload_certificate(s);
+    }
+    if (role == PKI_AGENT) {
+        agents_announce(s->agents);
+    }
+}
+
 static void on_own_certificate(uv_fs_poll_t *poll, int status, const uv_stat_t *before,
                                const uv_stat_t *now)
 {
@@ -157,6 +172,7 @@ static void close_all(struct server *s)
         }
     }
     api_free(TAKE(s->api));
+    authorities_free(TAKE(s->authorities));
     if (s->agents) {
         agents_close(TAKE(s->agents), NULL, NULL);
     }
@@ -216,6 +232,7 @@ static int start_api(struct server *s, struct error *error)
             .cors_origin = config->cors_origin,
             .connections_max = config->connections_max,
             .scratch_dir = config->state_dir,
+            .authorities = s->authorities,
         };
         rc = api_new(&s->state->loop, s->state->deployment, s->state->pki, &api, &s->api, error);
     }
@@ -269,6 +286,8 @@ int serve(struct state *state, const struct options *options, struct error *erro
     signal(SIGPIPE, SIG_IGN);
     raise_descriptors(s.config);
     start_handles(&s);
+    s.authorities =
+        authorities_new(&state->loop, state->deployment, state->pki, on_authority_changed, &s);
     int rc = start_agents(&s, error);
     rc = rc < 0 ? rc : start_api(&s, error);
     if (rc < 0) {

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from machine import LOG, RUN, STATE, until
+from machine import BUILD, FOLDERS, LOG, RUN, STATE, until
 
 
 def altered(token, **changes):
@@ -30,6 +30,15 @@ def test_join_and_leave_restore_the_host(machine):
     assert machine.look() == before
     assert not machine.exists(STATE) and not machine.exists(RUN)
     assert "Agent.1" not in machine.cnsmo("node", "list")
+
+
+def test_join_from_a_program_that_ignores_its_children(machine):
+    program = ["perl", "-e", "$SIG{CHLD} = 'IGNORE'; exec @ARGV"]
+    token = machine.token()
+    done = machine.run(*program, BUILD / "agent/cnsmo-agent", "join", token, "--id", "Agent.1",
+                       *FOLDERS)
+    assert done.returncode == 0, done.stderr
+    until("the overlay is up", machine.is_up)
 
 
 @pytest.mark.parametrize("changes, words", [

@@ -29,6 +29,12 @@ def lost_packets(output):
     return sorted(set(range(1, max(seen) + 1)) - seen)
 
 
+def gap(log):
+    """The longest time without an answer, of a ping with -D."""
+    times = [float(found) for found in re.findall(r"^\[([\d.]+)\].*ttl=", log, re.M)]
+    return max(after - before for before, after in zip(times, times[1:]))
+
+
 @contextlib.contextmanager
 def uninterrupted(host, address):
     """Pings 50 times a second meanwhile; not one answer may miss."""

@@ -1,5 +1,9 @@
 /* The guard: one nftables table that keeps the overlay inside the tunnel.
  *
+ * On a hub with outside clients these have a device of their own, with the lower half of its
+ * client range: such addresses, and no others, may arrive from there and leave to there, and what
+ * comes from there is forwarded to the overlay only.
+ *
  *     arriving   overlay addresses on another device than the tunnel (and lo)       dropped
  *     forwarded  through the tunnel, but not from overlay to overlay                dropped
  *     leaving    to the overlay through another device                              dropped
@@ -30,7 +34,7 @@ static json_t *match_meta(const char *op, const char *key, const char *value)
     return match(op, json_pack("{s:{s:s}}", "meta", "key", key), json_string(value));
 }
 
-static json_t *match_overlay(const char *op, const char *field, struct ip4_prefix range)
+static json_t *match_range(const char *op, const char *field, struct ip4_prefix range)
 {
     char address[IP4_TEXT_SIZE];
 
@@ -59,12 +63,40 @@ static void add_rule(json_t *list, const char *chain, json_t *expr)
                                           "table", VPN_TABLE, "chain", chain, "expr", expr));
 }
 
+static json_t *let_pass(void)
+{
+    return json_pack("{s:n}", "accept");
+}
+
+static json_t *clamp(void)
+{
+    return json_pack("{s:{s:{s:{s:s, s:s}}, s:{s:{s:s}}}}", "mangle", "key", "tcp option", "name",
+                     "maxseg", "field", "size", "value", "rt", "key", "mtu");
+}
+
+static json_t *match_syn(void)
+{
+    json_t *flags = json_pack("{s:[{s:{s:s, s:s}}, [s,s]]}", "&", "payload", "protocol", "tcp",
+                              "field", "flags", "syn", "rst");
+
+    return match("==", flags, json_string("syn"));
+}
+
 static void add_arriving(json_t *list, const char *field, struct ip4_prefix range)
 {
     add_rule(list, "arriving",
              json_pack("[o,o,o,o]", match_meta("!=", "iifname", "lo"),
-                       match_meta("!=", "iifname", VPN_DEVICE), match_overlay("==", field, range),
+                       match_meta("!=", "iifname", VPN_DEVICE), match_range("==", field, range),
                        drop()));
+}
+
+/* From one device of clients to no other but this and the tunnel. */
+static void add_clients_forwarded(json_t *list, const char *device, const char *other)
+{
+    add_rule(list, "forwarded",
+             json_pack("[o,o,o,o]", match_meta("==", device, VPN_CLIENTS_DEVICE),
+                       match_meta("!=", other, VPN_CLIENTS_DEVICE),
+                       match_meta("!=", other, VPN_DEVICE), drop()));
 }
 
 static void add_forwarded(json_t *list, const char *device, const char *field,
@@ -72,50 +104,88 @@ static void add_forwarded(json_t *list, const char *device, const char *field,
 {
     add_rule(list, "forwarded",
              json_pack("[o,o,o]", match_meta("==", device, VPN_DEVICE),
-                       match_overlay("!=", field, range), drop()));
+                       match_range("!=", field, range), drop()));
 }
 
 static void add_leaving(json_t *list, struct ip4_prefix range)
 {
-    json_t *flags = json_pack("{s:[{s:{s:s, s:s}}, [s,s]]}", "&", "payload", "protocol", "tcp",
-                              "field", "flags", "syn", "rst");
-    json_t *clamp = json_pack("{s:{s:{s:{s:s, s:s}}, s:{s:{s:s}}}}", "mangle", "key", "tcp option",
-                              "name", "maxseg", "field", "size", "value", "rt", "key", "mtu");
     json_t *icmp = json_pack("{s:{s:s, s:s}}", "payload", "protocol", "icmp", "field", "type");
 
     add_rule(list, "leaving",
              json_pack("[o,o,o,o]", match_meta("!=", "oifname", "lo"),
-                       match_meta("!=", "oifname", VPN_DEVICE),
-                       match_overlay("==", "daddr", range), drop()));
+                       match_meta("!=", "oifname", VPN_DEVICE), match_range("==", "daddr", range),
+                       drop()));
     add_rule(list, "leaving",
              json_pack("[o,o,o]", match_meta("==", "oifname", VPN_DEVICE),
                        match("==", icmp, json_string("redirect")), drop()));
     add_rule(list, "leaving",
-             json_pack("[o,o,o]", match_meta("==", "oifname", VPN_DEVICE),
-                       match("==", flags, json_string("syn")), clamp));
+             json_pack("[o,o,o]", match_meta("==", "oifname", VPN_DEVICE), match_syn(), clamp()));
 }
 
-/* The table as nft lists it, without handles. */
-static json_t *document(struct ip4_prefix range)
+static struct ip4_prefix lower_half(struct ip4_prefix range)
+{
+    return (struct ip4_prefix){range.address, (uint8_t)(range.len + 1)};
+}
+
+static void add_clients_arriving(json_t *list, struct ip4_prefix clients)
+{
+    add_rule(list, "arriving",
+             json_pack("[o,o,o]", match_meta("==", "iifname", VPN_CLIENTS_DEVICE),
+                       match_range("==", "saddr", lower_half(clients)), let_pass()));
+}
+
+static void add_clients_leaving(json_t *list, struct ip4_prefix clients)
+{
+    add_rule(list, "leaving",
+             json_pack("[o,o,o]", match_meta("==", "oifname", VPN_CLIENTS_DEVICE), match_syn(),
+                       clamp()));
+    add_rule(list, "leaving",
+             json_pack("[o,o,o]", match_meta("==", "oifname", VPN_CLIENTS_DEVICE),
+                       match_range("==", "daddr", lower_half(clients)), let_pass()));
+}
+
+static void add_all_arriving(json_t *list, const struct vpn_self_spec *self)
+{
+    if (self->client_range.len) {
+        add_clients_arriving(list, self->client_range);
+    }
+    add_arriving(list, "saddr", self->range);
+    add_arriving(list, "daddr", self->range);
+}
+
+static void add_all_forwarded(json_t *list, const struct vpn_self_spec *self)
+{
+    static const char *const DEVICES[] = {"iifname", "oifname"};
+
+    if (self->client_range.len) {
+        add_clients_forwarded(list, "iifname", "oifname");
+        add_clients_forwarded(list, "oifname", "iifname");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(DEVICES); i++) {
+        add_rule(list, "forwarded",
+                 json_pack("[o,o,o]", match_meta("==", DEVICES[i], VPN_DEVICE),
+                           match_meta("==", "nfproto", "ipv6"), drop()));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(DEVICES); i++) {
+        add_forwarded(list, DEVICES[i], "saddr", self->range);
+        add_forwarded(list, DEVICES[i], "daddr", self->range);
+    }
+}
+
+/* The table as nft lists it, without handles: the chains, and then each one's rules. */
+static json_t *document(const struct vpn_self_spec *self)
 {
     json_t *list = json_pack("[{s:{s:s, s:s}}]", "table", "family", "inet", "name", VPN_TABLE);
 
     add_chain(list, "arriving", "prerouting", -300);
     add_chain(list, "forwarded", "forward", 0);
     add_chain(list, "leaving", "postrouting", -150);
-    add_arriving(list, "saddr", range);
-    add_arriving(list, "daddr", range);
-    add_rule(list, "forwarded",
-             json_pack("[o,o,o]", match_meta("==", "iifname", VPN_DEVICE),
-                       match_meta("==", "nfproto", "ipv6"), drop()));
-    add_rule(list, "forwarded",
-             json_pack("[o,o,o]", match_meta("==", "oifname", VPN_DEVICE),
-                       match_meta("==", "nfproto", "ipv6"), drop()));
-    add_forwarded(list, "iifname", "saddr", range);
-    add_forwarded(list, "iifname", "daddr", range);
-    add_forwarded(list, "oifname", "saddr", range);
-    add_forwarded(list, "oifname", "daddr", range);
-    add_leaving(list, range);
+    add_all_arriving(list, self);
+    add_all_forwarded(list, self);
+    if (self->client_range.len) {
+        add_clients_leaving(list, self->client_range);
+    }
+    add_leaving(list, self->range);
     return list;
 }
 
@@ -187,7 +257,7 @@ int vpn_guard_observe(struct vpn *v, struct error *error)
 
 int vpn_guard_matches(const struct vpn *v)
 {
-    json_t *wanted = document(v->self.range);
+    json_t *wanted = document(&v->self);
     int same =
         v->guard.listed &&
         (json_equal(v->guard.listed, wanted) ||
@@ -216,7 +286,7 @@ static json_t *replacement(void)
 
 int vpn_guard_apply(struct vpn *v, struct error *error)
 {
-    json_t *wanted = document(v->self.range), *commands = replacement(), *item;
+    json_t *wanted = document(&v->self), *commands = replacement(), *item;
     size_t i;
 
     json_array_foreach (wanted, i, item) {

@@ -33,6 +33,13 @@ void vpn_redirects_keep(const struct vpn *v)
     }
 }
 
+int vpn_redirects_kept(const struct vpn *v)
+{
+    _cleanup_free_ char *path = kept_path(v);
+
+    return access(path, F_OK) == 0;
+}
+
 int vpn_redirects_restore(const struct vpn *v, struct error *error)
 {
     _cleanup_free_ char *path = kept_path(v);

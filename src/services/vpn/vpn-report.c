@@ -45,8 +45,8 @@ static int is_told(const struct vpn *v, const struct netlink_link *link,
                    const struct netlink_address *address)
 {
     return address->scope == RT_SCOPE_UNIVERSE && link->up && strcmp(link->name, "lo") != 0 &&
-           strcmp(link->name, VPN_DEVICE) != 0 && !is_private_bridge(link->name) &&
-           !ip4_contains(v->self.range, address->prefix.address);
+           strcmp(link->name, VPN_DEVICE) != 0 && strcmp(link->name, VPN_CLIENTS_DEVICE) != 0 &&
+           !is_private_bridge(link->name) && !ip4_contains(v->self.range, address->prefix.address);
 }
 
 static const struct netlink_link *find_link(const struct netlink_link *links, size_t len,
@@ -84,13 +84,17 @@ static json_t *own_addresses(const struct vpn *v)
 
 void vpn_report_self(struct vpn *v)
 {
-    if (!v->self_json || !v->device.reachable || !v->dump.public_key[0]) {
+    const char *backend = v->self_json ? v->fabric->backend(v) : NULL;
+
+    if (!backend) {
         return;
     }
-    json_t *fact =
-        json_pack("{s:s, s:i, s:o, s:s}", "publicKey", v->dump.public_key, "port", v->self.port,
-                  "addresses", own_addresses(v), "backend",
-                  strcmp(v->device.link.kind, "wireguard") == 0 ? "kernel" : "wireguard-go");
+    json_t *fact = json_pack("{s:i, s:o, s:s}", "port", v->self.port, "addresses",
+                             own_addresses(v), "backend", backend);
+    const char *key = vpn_key_told(v);
+    if (key[0]) {
+        json_object_set_new(fact, "publicKey", json_string(key));
+    }
     if (!json_equal(fact, v->self_fact)) {
         json_decref(v->self_fact);
         v->self_fact = json_incref(fact);
@@ -143,23 +147,11 @@ void vpn_report_gone(struct vpn *v, const char *id)
 
 /* --- status --- */
 
-struct count {
-    size_t direct, hub, none, hubs;
-    int hub_alive;
-};
-
-static const char *way_of(const struct vpn *v, const struct vpn_peer *peer, struct path_now now)
+const char *vpn_active_hub(const struct vpn *v)
 {
-    const struct path_peer *active = v->path.active;
-
-    if (peer->path.want.own) {
-        return path_alive(&peer->path, now) ? "direct" : "none";
+    if (v->self.server[0]) {
+        return v->self.server;
     }
-    return active && path_alive(active, now) ? "hub" : "none";
-}
-
-static const char *active_name(const struct vpn *v)
-{
     omap_foreach (e, &v->peers) {
         if (&((struct vpn_peer *)e->value)->path == v->path.active) {
             return e->key;
@@ -168,40 +160,42 @@ static const char *active_name(const struct vpn *v)
     return NULL;
 }
 
-static json_t *peer_status(const struct vpn *v, const char *id, const struct vpn_peer *peer,
-                           const char *way)
+static json_t *peers_status(struct vpn *v, struct vpn_count *count)
 {
-    char time[CLOCK_TEXT_SIZE];
-    const char *via = strcmp(way, "hub") == 0 ? active_name(v) : NULL;
-    int64_t handshake = peer->last.handshake_sec;
-
-    return json_pack("{s:s, s:s, s:s?, s:s?, s:I, s:I}", "node", id, "path", way, "via", via,
-                     "lastHandshake", handshake ? clock_format(handshake * 1000000, time) : NULL,
-                     "rxBytes", (json_int_t)peer->last.rx_bytes, "txBytes",
-                     (json_int_t)peer->last.tx_bytes);
-}
-
-static json_t *peers_status(const struct vpn *v, struct count *count)
-{
-    struct path_now now = vpn_now();
     json_t *list = json_array();
 
     omap_foreach (e, &v->peers) {
-        const struct vpn_peer *peer = e->value;
-        const char *way = way_of(v, peer, now);
-        count->direct += strcmp(way, "direct") == 0;
-        count->hub += strcmp(way, "hub") == 0;
-        count->none += strcmp(way, "none") == 0;
-        count->hubs += peer->path.config.hub;
-        count->hub_alive |= peer->path.config.hub && path_alive(&peer->path, now);
+        json_t *status = v->fabric->peer_status(v, e->key, e->value, count);
         if (json_array_size(list) < STATUS_PEERS_MAX) {
-            json_array_append_new(list, peer_status(v, e->key, peer, way));
+            json_array_append(list, status);
         }
+        json_decref(status);
     }
     return list;
 }
 
-static void describe(const struct vpn *v, const struct count *count, char *text, size_t size)
+/* Outside clients of ours, on WireGuard. */
+static json_t *clients_status(const struct vpn *v)
+{
+    char time[CLOCK_TEXT_SIZE], address[IP4_TEXT_SIZE], from[32];
+    json_t *list = json_array();
+
+    omap_foreach (e, &v->clients) {
+        const struct dump_peer *last = &((struct vpn_client *)e->value)->last;
+        snprintf(from, sizeof from, "%s:%u", ip4_format(last->endpoint.address, address),
+                 last->endpoint.port);
+        const char *since =
+            last->handshake_sec ? clock_format(last->handshake_sec * 1000000, time) : NULL;
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s?, s:s, s:I, s:I}", "name", e->key,
+                                              "protocol", "wireguard", "since", since, "from",
+                                              last->endpoint.port ? from : "", "rxBytes",
+                                              (json_int_t)last->rx_bytes, "txBytes",
+                                              (json_int_t)last->tx_bytes));
+    }
+    return list;
+}
+
+static void describe(const struct vpn *v, const struct vpn_count *count, char *text, size_t size)
 {
     struct buf buf = BUF_INIT(size - 1);
 
@@ -210,7 +204,7 @@ static void describe(const struct vpn *v, const struct count *count, char *text,
         buf_printf(&buf, ": %zu direct", count->direct);
     }
     if (count->hub > 0) {
-        const char *name = active_name(v);
+        const char *name = vpn_active_hub(v);
         buf_printf(&buf, ", %zu through %s", count->hub, name ? name : "a hub");
     }
     if (count->none > 0) {
@@ -225,8 +219,8 @@ static void describe(const struct vpn *v, const struct count *count, char *text,
 
 json_t *vpn_status(void *self)
 {
-    const struct vpn *v = self;
-    struct count count = {0};
+    struct vpn *v = self;
+    struct vpn_count count = {0};
     char text[400], address[IP4_TEXT_SIZE];
     const char *state = "running", *message = text;
 
@@ -244,8 +238,9 @@ json_t *vpn_status(void *self)
     } else if (count.hubs > 0 && !count.hub_alive && !v->self.hub) {
         state = "degraded";
     }
-    return json_pack("{s:s, s:s, s:s, s:s, s:o}", "state", state, "message", message, "address",
-                     ip4_format(v->self.address, address), "backend",
-                     strcmp(v->device.link.kind, "wireguard") == 0 ? "kernel" : "wireguard-go",
-                     "peers", peers);
+    const char *backend = v->fabric->backend(v);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "state", state, "message", message,
+                     "address", ip4_format(v->self.address, address), "fabric", v->fabric->name,
+                     "backend", backend ? backend : "", "peers", peers, "clients",
+                     clients_status(v));
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lib/json.h"
+#include "services/vpn/vpn-clients.h"
 #include "services/vpn/vpn-plan.h"
 #include "vpn-schemas.h"
 
@@ -14,6 +15,7 @@ static void plan(const char *kind, const char *id, const json_t *spec, struct vi
     } else if (strcmp(kind, "settings") == 0 && strcmp(id, "overlay") == 0) {
         vpn_plan_overlay(view, plan);
     }
+    vpn_clients_plan(kind, id, spec, view, plan);
 }
 
 /* Two machines with one key would take each other's traffic: a public key has one owner. */
@@ -24,6 +26,7 @@ static void claims(const char *key, const json_t *value,
     size_t length = strlen(key);
     const char *public_key = json_get_string(value, "publicKey", NULL);
 
+    vpn_clients_claims(key, value, claim, arg);
     if (public_key && strncmp(key, "fact/", 5) == 0 && length > sizeof SUFFIX - 1 &&
         strcmp(key + length - (sizeof SUFFIX - 1), SUFFIX) == 0) {
         char name[80];
@@ -32,7 +35,8 @@ static void claims(const char *key, const json_t *value,
     }
 }
 
-static const char *const PLANS[] = {"nodes", "settings", NULL};
+static const char *const PLANS[] = {"nodes", "settings", "vpn/clients", NULL};
+static const struct kind *const KINDS[] = {&VPN_CLIENTS, NULL};
 
 static const struct fact_type FACTS[] = {
     {.name = "vpn.self", .schema_text = SCHEMA_VPN_SELF},
@@ -42,8 +46,13 @@ static const struct fact_type FACTS[] = {
 
 const struct service SERVICE_VPN = {
     .name = "vpn",
+    .kinds = KINDS,
     .facts = FACTS,
     .plans = PLANS,
+    .complete = vpn_clients_complete,
+    .validate = vpn_clients_validate,
+    .may_delete = vpn_clients_may_delete,
     .claims = claims,
     .plan = plan,
+    .status = vpn_clients_status,
 };

@@ -15,7 +15,7 @@
 #include "lib/file.h"
 #include "lib/json.h"
 #include "lib/mem.h"
-#include "services/vpn/vpn-wireguard.h"
+#include "services/vpn/vpn-backend.h"
 
 struct agent {
     uv_loop_t loop;

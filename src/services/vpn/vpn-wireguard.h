@@ -1,6 +1,0 @@
-/* vpn-wireguard.h - the agent's half of vpn: the overlay's device on WireGuard. */
-#pragma once
-
-#include "core/backend.h"
-
-extern const struct backend BACKEND_VPN;

@@ -1,0 +1,145 @@
+"""agents.py - an agent as the server sees it: it joins, reports and tells its status, and has no
+machine. The protocol is in src/link/link.h."""
+import base64
+import json
+import re
+import socket
+import ssl
+import subprocess
+import threading
+
+from helpers import DEADLINE, until
+
+
+def make_request(folder, name):
+    """A P-256 key and a request for it; returns their paths."""
+    key, request = folder / f"{name}.own.key", folder / f"{name}.csr"
+    subprocess.run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={name}",
+                    "-keyout", str(key), "-out", str(request)],
+                   check=True, capture_output=True, timeout=DEADLINE)
+    return key, request
+
+
+def issuer_of(certificate):
+    """The key id of who has signed a certificate in PEM."""
+    text = subprocess.run(["openssl", "x509", "-noout", "-ext", "authorityKeyIdentifier"],
+                          input=certificate, check=True, capture_output=True, text=True).stdout
+    return re.search(r"((?:[0-9A-F]{2}:){31}[0-9A-F]{2})", text)[1].replace(":", "").lower()
+
+
+class Member:
+    """Joins with a token of the admin's; then says and reads only what it is told to."""
+
+    def __init__(self, server, admin, name, folder, **token):
+        self.server, self.name, self.sending = server, name, threading.Lock()
+        reply = admin.post("/api/v2/tokens", json={"spec": {"ids": [name], **token}})
+        assert reply.status_code == 201, reply.text
+        text = reply.json()["token"].partition(".")[2]
+        parts = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        self.key, self.request = make_request(folder, name)
+        self.connect()
+        self.send({"type": "join", "version": 1, "token": parts["i"], "secret": parts["k"],
+                   "csr": self.request.read_text(), "id": name, "routes": [], "hostname": name,
+                   "agentVersion": "test"})
+        self.certificate = folder / f"{name}.pem"
+        self.certificate.write_text(self.wait_for("joined")["certificate"])
+        self.tls.close()
+
+    def connect(self, certificate=None, key=None):
+        context = ssl.create_default_context(cafile=str(self.server.root))
+        if certificate:
+            context.load_cert_chain(str(certificate), str(key))
+        plain = socket.create_connection(("127.0.0.1", self.server.link_port), timeout=DEADLINE)
+        self.tls = context.wrap_socket(plain, server_hostname="127.0.0.1")
+        self.lines = self.tls.makefile("rb")
+
+    def hello(self):
+        """Connects as the node; the welcome."""
+        self.close()
+        self.connect(self.certificate, self.key)
+        self.send({"type": "hello", "version": 1, "id": self.name, "revision": 0,
+                   "digest": "0" * 32, "agentVersion": "test", "started": 1})
+        return self.wait_for("welcome")
+
+    def renew(self):
+        self.send({"type": "renew", "csr": self.request.read_text()})
+        self.certificate.write_text(self.wait_for("renewed")["certificate"])
+
+    def send(self, message):
+        with self.sending:
+            self.tls.sendall(json.dumps(message).encode() + b"\n")
+
+    def next(self):
+        line = self.lines.readline()
+        assert line, "the server has closed the link"
+        return json.loads(line)
+
+    def wait_for(self, kind):
+        while True:
+            message = self.next()
+            assert message["type"] != "error" or kind == "error", message
+            if message["type"] == kind:
+                return message
+
+    def close(self):
+        try:
+            # Not the TLS socket's own, after which its reader would get what is on the wire.
+            socket.socket.shutdown(self.tls, socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.tls.close()
+
+
+class Agent(Member):
+    """Joins, and stays connected as that node until close()."""
+
+    def __init__(self, server, admin, name, folder, **token):
+        super().__init__(server, admin, name, folder, **token)
+        self.hello()
+        self.resources, self.errors = {}, []
+        threading.Thread(target=self.follow, daemon=True).start()
+
+    def follow(self):
+        """Takes what comes, and acknowledges it, until the link is closed."""
+        while line := self.read():
+            message = json.loads(line)
+            if message["type"] == "put":
+                self.resources[message["key"]] = message["body"]
+            elif message["type"] == "delete":
+                self.resources.pop(message["key"], None)
+            elif message["type"] == "error":
+                self.errors.append(message)
+            elif message["type"] == "snapshot":
+                self.resources = {}
+            elif message["type"] == "sync":
+                self.acknowledge(message["revision"])
+
+    def acknowledge(self, revision):
+        try:
+            self.send({"type": "ack", "revision": revision, "errors": []})
+        except OSError:
+            pass  # the link is being closed
+
+    def read(self):
+        try:
+            return self.lines.readline()
+        except (OSError, ValueError):
+            return b""
+
+    def until(self, condition):
+        until("the agent has it", lambda: condition(self.resources))
+
+    def report(self, admin, **facts):
+        """Reports vpn.self with these members, and returns when the server has it."""
+        fact = {"port": 51820, "addresses": ["192.0.2.10"], "backend": "kernel", **facts}
+        self.send({"type": "facts", "facts": {"vpn.self": fact}})
+        self.until(lambda r: r.get(f"vpn/peer/{self.name}", {}).get("publicKey") ==
+                   fact["publicKey"])
+
+    def tell(self, admin, **vpn):
+        """Tells its status, and returns when the server shows it."""
+        status = {"agentVersion": "test", "services": {"vpn": vpn}}
+        self.send({"type": "status", "status": status})
+        until("the status is there", lambda: admin.get(f"/api/v2/nodes/{self.name}").json()
+              ["status"]["services"]["vpn"] == vpn)
