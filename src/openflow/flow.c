@@ -6,10 +6,11 @@
 #include "openflow/instruction.h"
 #include "openflow/wire.h"
 
-enum { /* bytes before the match */
-       MOD_BYTES = 48,
-       STATS_BYTES = 48,
-       REMOVED_BYTES = 48,
+/* Bytes before the match */
+enum {
+    MOD_BYTES = 48,
+    STATS_BYTES = 48,
+    REMOVED_BYTES = 48,
 };
 
 void of_flow_output(struct of_flow *flow, uint32_t port)

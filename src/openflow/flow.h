@@ -22,17 +22,19 @@
 
 #include "openflow/match.h"
 
-enum { /* on the wire, section 7.1.1 */
-       OF_VERSION_13 = 4,
-       OF_VERSION_14 = 5,
+/* On the wire, section 7.1.1 */
+enum {
+    OF_VERSION_13 = 4,
+    OF_VERSION_14 = 5,
 };
 
-enum of_port_number { /* section 7.2.1; ports proper have numbers from 1 to 0xffffff00 */
-                      OF_PORT_IN_PORT = 0xfffffff8,
-                      OF_PORT_NORMAL = 0xfffffffa,
-                      OF_PORT_CONTROLLER = 0xfffffffd,
-                      OF_PORT_LOCAL = 0xfffffffe,
-                      OF_PORT_ANY = 0xffffffff,
+/* Section 7.2.1; ports proper have numbers from 1 to 0xffffff00 */
+enum of_port_number {
+    OF_PORT_IN_PORT = 0xfffffff8,
+    OF_PORT_NORMAL = 0xfffffffa,
+    OF_PORT_CONTROLLER = 0xfffffffd,
+    OF_PORT_LOCAL = 0xfffffffe,
+    OF_PORT_ANY = 0xffffffff,
 };
 
 enum {
@@ -40,10 +42,11 @@ enum {
     OF_ACTIONS_MAX = 8,
 };
 
-enum { /* of_flow.flags */
-       OF_FLOW_SEND_REMOVED = 1,
-       OF_FLOW_CHECK_OVERLAP = 2, /* adding: refuse if one of the same priority matches too */
-       OF_FLOW_RESET_COUNTS = 4,  /* modifying */
+/* of_flow.flags */
+enum {
+    OF_FLOW_SEND_REMOVED = 1,
+    OF_FLOW_CHECK_OVERLAP = 2, /* adding: refuse if one of the same priority matches too */
+    OF_FLOW_RESET_COUNTS = 4,  /* modifying */
 };
 
 enum of_action_type {

@@ -21,54 +21,58 @@ enum {
     OF_OUT_BYTES = 2048,
 };
 
-enum of_type { /* section 7.1.1 */
-               OF_HELLO = 0,
-               OF_ERROR = 1,
-               OF_ECHO_REQUEST = 2,
-               OF_ECHO_REPLY = 3,
-               OF_EXPERIMENTER = 4,
-               OF_FEATURES_REQUEST = 5,
-               OF_FEATURES_REPLY = 6,
-               OF_SET_CONFIG = 9,
-               OF_FLOW_REMOVED = 11,
-               OF_PORT_STATUS = 12,
-               OF_FLOW_MOD = 14,
-               OF_MULTIPART_REQUEST = 18,
-               OF_MULTIPART_REPLY = 19,
-               OF_BARRIER_REQUEST = 20,
-               OF_BARRIER_REPLY = 21,
-               OF_BUNDLE_CONTROL = 33,
-               OF_BUNDLE_ADD = 34,
+/* Section 7.1.1 */
+enum of_type {
+    OF_HELLO = 0,
+    OF_ERROR = 1,
+    OF_ECHO_REQUEST = 2,
+    OF_ECHO_REPLY = 3,
+    OF_EXPERIMENTER = 4,
+    OF_FEATURES_REQUEST = 5,
+    OF_FEATURES_REPLY = 6,
+    OF_SET_CONFIG = 9,
+    OF_FLOW_REMOVED = 11,
+    OF_PORT_STATUS = 12,
+    OF_FLOW_MOD = 14,
+    OF_MULTIPART_REQUEST = 18,
+    OF_MULTIPART_REPLY = 19,
+    OF_BARRIER_REQUEST = 20,
+    OF_BARRIER_REPLY = 21,
+    OF_BUNDLE_CONTROL = 33,
+    OF_BUNDLE_ADD = 34,
 };
 
-enum { /* section 7.3.5 */
-       OF_MULTIPART_FLOW = 1,
-       OF_MULTIPART_TABLE = 3,
-       OF_MULTIPART_PORT = 4,
-       OF_MULTIPART_PORT_DESC = 13,
-       OF_MULTIPART_MORE = 1, /* a flag */
-       OF_MULTIPART_BYTES = 16,
+/* Section 7.3.5 */
+enum {
+    OF_MULTIPART_FLOW = 1,
+    OF_MULTIPART_TABLE = 3,
+    OF_MULTIPART_PORT = 4,
+    OF_MULTIPART_PORT_DESC = 13,
+    OF_MULTIPART_MORE = 1, /* a flag */
+    OF_MULTIPART_BYTES = 16,
 };
 
-enum { /* section 7.3.9; the reply to a request has the next number */
-       OF_BUNDLE_OPEN = 0,
-       OF_BUNDLE_CLOSE = 2,
-       OF_BUNDLE_COMMIT = 4,
-       OF_BUNDLE_DISCARD = 6,
-       OF_BUNDLE_ATOMIC = 1, /* flags */
-       OF_BUNDLE_ORDERED = 2,
-       OF_ONF = 0x4f4e4600, /* the experimenter, and its numbers for 1.3 */
-       OF_ONF_BUNDLE_CONTROL = 2300,
-       OF_ONF_BUNDLE_ADD = 2301,
+/* Section 7.3.9; the reply to a request has the next number */
+enum {
+    OF_BUNDLE_OPEN = 0,
+    OF_BUNDLE_CLOSE = 2,
+    OF_BUNDLE_COMMIT = 4,
+    OF_BUNDLE_DISCARD = 6,
+    OF_BUNDLE_ATOMIC = 1, /* flags */
+    OF_BUNDLE_ORDERED = 2,
+    OF_ONF = 0x4f4e4600, /* the experimenter, and its numbers for 1.3 */
+    OF_ONF_BUNDLE_CONTROL = 2300,
+    OF_ONF_BUNDLE_ADD = 2301,
 };
 
-enum { /* section 7.2.4 */
-       OF_INSTRUCTION_GOTO = 1,
-       OF_INSTRUCTION_METADATA = 2,
-       OF_INSTRUCTION_APPLY = 4,
-       OF_ACTION_TYPE_OUTPUT = 0,
-       OF_ACTION_TYPE_SET_FIELD = 25,
-       OF_OXM_MATCH = 1,
+/* Section 7.2.4 */
+enum {
+    OF_INSTRUCTION_GOTO = 1,
+    OF_INSTRUCTION_METADATA = 2,
+    OF_INSTRUCTION_APPLY = 4,
+    OF_ACTION_TYPE_OUTPUT = 0,
+    OF_ACTION_TYPE_SET_FIELD = 25,
+    OF_OXM_MATCH = 1,
 };
 
 struct of_out {
