@@ -22,9 +22,10 @@ enum {
     OF_PORT_NAME_SIZE = 16, /* the longest name and NUL */
 };
 
-enum {                      /* of_port.config and .state */
-       OF_PORT_IS_DOWN = 1, /* config: by administration */
-       OF_PORT_NO_LINK = 1, /* state */
+/* of_port.config and .state */
+enum {
+    OF_PORT_IS_DOWN = 1, /* config: by administration */
+    OF_PORT_NO_LINK = 1, /* state */
 };
 
 struct of_port {
