@@ -41,6 +41,7 @@ iperf3                   tests: transfers
 socat                    tests: UDP
 tcpdump                  tests: what is on the wire
 openssl                  tests: certificates of a stranger
+openvswitch-switch       the sdn datapath
 openvpn                  outside clients, the fabric; tests: a stock client
 zbar-tools               tests: QR codes are read
 faketime                 tests: wrong clocks
