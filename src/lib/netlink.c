@@ -13,6 +13,10 @@
 #include "lib/fault.h"
 #include "lib/mem.h"
 
+enum {
+    LOWER_UP = 1 << 16, /* IFF_LOWER_UP of linux/if.h, which can't stand beside net/if.h */
+};
+
 struct netlink {
     struct nl_sock *socket;
 };
@@ -172,6 +176,7 @@ static int take_link(struct nl_msg *msg, struct answer *answer)
     struct netlink_link *link = answer_add(answer, sizeof *link);
     link->index = ifi->ifi_index;
     link->up = (ifi->ifi_flags & IFF_UP) != 0;
+    link->carrier = (ifi->ifi_flags & LOWER_UP) != 0;
     link->mtu_bytes = attrs[IFLA_MTU] ? nla_get_u32(attrs[IFLA_MTU]) : 0;
     copy_text(link->name, sizeof link->name, attrs[IFLA_IFNAME]);
     copy_text(link->alias, sizeof link->alias, attrs[IFLA_IFALIAS]);

@@ -38,6 +38,7 @@ struct netlink_link {
     char alias[64];
     unsigned mtu_bytes;
     int up;         /* administratively */
+    int carrier;    /* a cable is in; of a tun device: a program holds it */
     int persistent; /* a tun device that stays without a program */
 };
 

@@ -350,6 +350,20 @@ static int file_has(const char *path, const char *text)
     return ovpn_read(path, CONF_SIZE_MAX, &there, NULL) == 0 && there && strcmp(there, text) == 0;
 }
 
+/* Does a program hold the device? */
+static int is_held(const char *device)
+{
+    struct netlink_link link;
+    struct netlink *nl;
+
+    if (netlink_new(&nl) < 0) {
+        return 0;
+    }
+    int held = netlink_link_get(nl, device, &link) == 0 && link.carrier;
+    netlink_free(nl);
+    return held;
+}
+
 int ovpn_matches(struct ovpn *o, const struct ovpn_spec *spec)
 {
     _cleanup_free_ char *text = configuration(o, spec);
@@ -360,7 +374,9 @@ int ovpn_matches(struct ovpn *o, const struct ovpn_spec *spec)
     int runs = look(o, arguments.argv) == 1 && !o->ended_usec && file_has(o->conf_path, text);
     enum ovpn_state state = ovpn_state(o);
     if (runs && o->adopted && state == OVPN_STARTING) {
-        return 1; /* it was right when it was left alone, and will say so in a moment */
+        /* It was right when it was left alone, and will say so in a moment; but one that was left
+         * before it was released has no device in its hands yet. */
+        return !spec->server || is_held(spec->device);
     }
     return runs && (state == OVPN_CONNECTED || (!spec->server && state == OVPN_RECONNECTING));
 }
