@@ -41,6 +41,9 @@ Try, as root, in this folder:
   set -a; . .lab/env; set +a                       # then the command line works here too:
   build/src/cli/cnsmo status
   build/src/cli/cnsmo node list
+  build/src/cli/cnsmo vpn client add phone --qr    # a device without an agent: scan it
+  build/src/cli/cnsmo vpn client config phone      # the same for stock OpenVPN
+  build/src/cli/cnsmo settings set overlay --fabric openvpn --wait=30
   curl --cacert \$CNSMO_CA \$CNSMO_URL/healthz
   ./dev lab exec Server pkill cnsmod               # the server is gone: the overlay goes on
 TEXT
