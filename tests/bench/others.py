@@ -132,7 +132,10 @@ class BareWireguard(Other):
         host, (peer,) = self.lab.host(name), [one for one in self.names if one != name]
         if host.run(["ip", "link", "add", self.device, "type", "wireguard"],
                     check=False).returncode:
-            host.run(["wireguard-go", self.device])
+            # In a session of its own, as every other program here: where the scheduler groups by
+            # session (sched_autogroup), two that share one get half the time, and another rate.
+            host.spawn(["wireguard-go", "-f", self.device], log="bare-wireguard.log")
+            wait_for(f"the device {self.device}", lambda: self.is_up(host), 10)
         write(host, "/run/bare.conf",
               f"[Interface]\nPrivateKey = {self.keys[name]}\nListenPort = 51999\n"
               f"[Peer]\nPublicKey = {self.public[peer]}\n"
@@ -140,6 +143,9 @@ class BareWireguard(Other):
         host.run(["wg", "setconf", self.device, "/run/bare.conf"])
         host.ip(f"addr add {self.address(name)}/16 dev {self.device}",
                 f"link set {self.device} mtu 1420 up")
+
+    def is_up(self, host):
+        return host.run(["wg", "show", self.device], check=False).returncode == 0
 
     def stop(self, name):
         self.lab.host(name).run(["ip", "link", "del", self.device], check=False)
