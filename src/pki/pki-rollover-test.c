@@ -150,7 +150,8 @@ static void retired_one_leaves_its_list(void **state)
     struct pki *pki = pki_fixture_open(state);
     _cleanup_free_ char *old = xstrdup(pki_authority_id(pki, PKI_AGENT));
     struct issued node = pki_fixture_issue(pki, PKI_AGENT, "x");
-    const struct pki_revoked revoked = {node.serial, old, clock_now_usec() - 10000000};
+    /* Whatever the clock said: what is on it is on it. */
+    const struct pki_revoked revoked = {node.serial, old, clock_now_usec() + 10000000};
     _cleanup_free_ char *before = NULL, *after = NULL;
 
     roll(pki, PKI_AGENT);
@@ -201,13 +202,14 @@ static void spent_one_is_trusted_no_more(void **state)
     pki_free(pki);
 }
 
-/* What is revoked later can't get on its last list: then nothing that it signed is good. */
+/* What is revoked later can't get on its last list: then nothing that it signed is good. What was
+ * being stored when that list was made has an earlier time. */
 static void retired_one_ends_with_a_later_revocation(void **state)
 {
     struct pki *pki = pki_fixture_open(state);
     _cleanup_free_ char *old = xstrdup(pki_authority_id(pki, PKI_AGENT));
     struct issued node = pki_fixture_issue(pki, PKI_AGENT, "x");
-    const struct pki_revoked later = {node.serial, old, clock_now_usec() + 10000000};
+    const struct pki_revoked later = {node.serial, old, clock_now_usec() - 10000000};
     _cleanup_free_ char *before = NULL, *after = NULL;
 
     roll(pki, PKI_AGENT);

@@ -131,7 +131,7 @@ struct pki_revoked {
 
 /* A bundle of CRLs in PEM, as openvpn's crl-verify reads it: the root's, and one of each
  * generation whose certificates may be unexpired. Those of an unknown generation change nothing;
- * one of a retired generation that was revoked after its last list makes the root's list name the
+ * one of a retired generation that its last list doesn't name makes the root's list name the
  * generation itself, so that nothing is good that it signed. Lists don't run out before the
  * authority does: a server that is away must not stop a VPN. */
 int pki_crl(const struct pki *pki, const struct pki_revoked *revoked, size_t len, char **ret_pem,
