@@ -134,34 +134,57 @@ static void chosen_addresses_are_below_the_last_quarter(void **state)
     assert_string_equal(member(f, "N0", "clientRange"), "");
 }
 
-/* Both look at a tree without the other: the one that comes second must see the first. */
-static void ranges_that_overlap_are_not_taken_at_once(void **state)
+/* All look at a tree without the others: those that come later must see the first. */
+static void assert_first_only(struct fixture *f, const char *const *specs, size_t len)
 {
     static const struct actor ADMIN = {.name = "a", .source = "-", .role = ROLE_ADMIN};
+    struct outcome outcomes[3] = {0};
+
+    for (size_t i = 0; i < len; i++) {
+        char id[8];
+        json_t *spec;
+        snprintf(id, sizeof id, "R%zu", i);
+        assert_int_equal(json_parse(specs[i], strlen(specs[i]), &spec, NULL), 0);
+        struct write write = {.verb = WRITE_CREATE, .kind = "nodes", .id = id, .spec = spec};
+        deployment_write(f->d, &ADMIN, &write, fixture_done, &outcomes[i]);
+        json_decref(spec);
+    }
+    for (size_t i = 0; i < len; i++) {
+        fixture_run(f, &outcomes[i].finished);
+        assert_int_equal(outcomes[i].rc < 0 ? outcomes[i].error.status : 0, i > 0 ? 409 : 0);
+    }
+}
+
+static void ranges_that_overlap_are_not_taken_at_once(void **state)
+{
     static const char *const SPECS[] = {
         "{\"hub\":true,\"services\":[],\"clientRange\":\"10.77.224.0/20\"}",
         "{\"hub\":true,\"services\":[],\"clientRange\":\"10.77.224.0/24\"}",
         "{\"services\":[],\"address\":\"10.77.224.9\"}",
     };
-    struct fixture *f = *state;
-    struct outcome outcomes[ARRAY_LEN(SPECS)] = {0};
-    int refused = 0;
 
-    for (size_t i = 0; i < ARRAY_LEN(SPECS); i++) {
-        char id[8];
-        json_t *spec;
-        snprintf(id, sizeof id, "R%zu", i);
-        assert_int_equal(json_parse(SPECS[i], strlen(SPECS[i]), &spec, NULL), 0);
-        struct write write = {.verb = WRITE_CREATE, .kind = "nodes", .id = id, .spec = spec};
-        deployment_write(f->d, &ADMIN, &write, fixture_done, &outcomes[i]);
-        json_decref(spec);
-    }
-    for (size_t i = 0; i < ARRAY_LEN(SPECS); i++) {
-        fixture_run(f, &outcomes[i].finished);
-        refused += outcomes[i].rc < 0 && outcomes[i].error.status == 409;
-    }
-    assert_int_equal(outcomes[0].rc, 0);
-    assert_int_equal(refused, 2);
+    assert_first_only(*state, SPECS, ARRAY_LEN(SPECS));
+}
+
+/* A range may be pinned where nodes have their addresses. */
+static void a_pinned_range_and_an_address_are_not_taken_at_once(void **state)
+{
+    static const char *const RANGE_FIRST[] = {
+        "{\"hub\":true,\"services\":[],\"clientRange\":\"10.77.9.0/24\"}",
+        "{\"services\":[],\"address\":\"10.77.9.1\"}",
+    };
+
+    assert_first_only(*state, RANGE_FIRST, ARRAY_LEN(RANGE_FIRST));
+}
+
+static void an_address_and_a_pinned_range_are_not_taken_at_once(void **state)
+{
+    static const char *const ADDRESS_FIRST[] = {
+        "{\"services\":[],\"address\":\"10.77.9.1\"}",
+        "{\"hub\":true,\"services\":[],\"clientRange\":\"10.77.9.0/24\"}",
+    };
+
+    assert_first_only(*state, ADDRESS_FIRST, ARRAY_LEN(ADDRESS_FIRST));
 }
 
 static void machines_that_join_as_hubs_get_one(void **state)
@@ -199,6 +222,8 @@ int main(void)
         TEST(addresses_stay_out_of_client_ranges),
         TEST(chosen_addresses_are_below_the_last_quarter),
         TEST(ranges_that_overlap_are_not_taken_at_once),
+        TEST(a_pinned_range_and_an_address_are_not_taken_at_once),
+        TEST(an_address_and_a_pinned_range_are_not_taken_at_once),
         TEST(machines_that_join_as_hubs_get_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

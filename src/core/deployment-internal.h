@@ -140,7 +140,7 @@ json_t *write_value(const json_t *spec, const json_t *sealed);
 json_t *node_complete(struct deployment *d, const char *id, const json_t *spec,
                       struct error *error);
 /* Claims say that two values are equal, not that two ranges overlap: of two transactions at once
- * that change client ranges, or put an address where these are, one is built again. */
+ * that give a node a client range or an address, one is built again. */
 void node_gate(struct change *change, const json_t *before, const json_t *after);
 /* Adds the deletion of what belongs to a node: facts and their claims. */
 void node_forget(struct change *change, const char *id);
