@@ -68,8 +68,8 @@ static void pinned_ranges_are_checked(void **state)
         int status;
         const char *words;
     } CASES[] = {
-        {"10.77.0.0/31", 400, "length of 8 to 30"},
-        {"10.0.0.0/7", 400, "length of 8 to 30"},
+        {"10.77.0.0/30", 400, "length of 8 to 29"},
+        {"10.0.0.0/7", 400, "length of 8 to 29"},
         {"10.77.9.1/24", 400, "host bits"},
         {"10.78.0.0/24", 400, "outside the overlay 10.77.0.0/16"},
         {"10.0.0.0/8", 400, "outside the overlay 10.77.0.0/16"},
@@ -104,34 +104,48 @@ static void addresses_stay_out_of_client_ranges(void **state)
     struct fixture *f = *state;
 
     create_node(f, "A", "{\"services\":[],\"hub\":true}");
-    create_node(f, "B", "{\"services\":[],\"hub\":true,\"clientRange\":\"10.77.0.4/30\"}");
+    create_node(f, "B", "{\"services\":[],\"hub\":true,\"clientRange\":\"10.77.0.8/29\"}");
     assert_refused(create_node(f, "C", "{\"services\":[],\"address\":\"10.77.250.1\"}"), 409,
                    "/spec/address", "the client range 10.77.248.0/21 of A");
     assert_int_equal(create_node(f, "C", "{\"services\":[],\"address\":\"10.77.193.1\"}").rc, 0);
-    assert_int_equal(create_node(f, "D", "{\"services\":[]}").rc, 0);
-    assert_int_equal(create_node(f, "E", "{\"services\":[]}").rc, 0);
-    assert_string_equal(member(f, "D", "address"), "10.77.0.3");
-    assert_string_equal(member(f, "E", "address"), "10.77.0.8"); /* past B's range */
+    for (int i = 0; i < 6; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "N%d", i);
+        assert_int_equal(create_node(f, id, "{\"services\":[]}").rc, 0);
+    }
+    assert_string_equal(member(f, "N4", "address"), "10.77.0.7");
+    assert_string_equal(member(f, "N5", "address"), "10.77.0.16"); /* past B's range */
 }
 
-/* The overlay is small: 11 addresses are below its last quarter. */
+/* The overlay is small: 23 addresses are below its last quarter. */
 static void chosen_addresses_are_below_the_last_quarter(void **state)
 {
     struct fixture *f = *state;
     struct write patch = {.verb = WRITE_PATCH, .kind = "settings", .id = "overlay"};
 
-    assert_int_equal(do_write(f, patch, "{\"range\":\"10.9.0.0/28\"}").rc, 0);
-    for (int i = 0; i < 11; i++) {
+    assert_int_equal(do_write(f, patch, "{\"range\":\"10.9.0.0/27\"}").rc, 0);
+    for (int i = 0; i < 23; i++) {
         char id[8];
         snprintf(id, sizeof id, "N%d", i);
         assert_int_equal(create_node(f, id, "{\"services\":[]}").rc, 0);
     }
-    assert_string_equal(member(f, "N10", "address"), "10.9.0.11");
-    assert_refused(create_node(f, "N11", "{\"services\":[]}"), 409, "/spec/address", "no free");
-    assert_int_equal(create_node(f, "N11", "{\"services\":[],\"address\":\"10.9.0.12\"}").rc, 0);
-    /* The only /30 of the last quarter isn't free any more. */
+    assert_string_equal(member(f, "N22", "address"), "10.9.0.23");
+    assert_refused(create_node(f, "N23", "{\"services\":[]}"), 409, "/spec/address", "no free");
+    assert_int_equal(create_node(f, "N23", "{\"services\":[],\"address\":\"10.9.0.24\"}").rc, 0);
+    /* The only /29 of the last quarter isn't free any more. */
     assert_int_equal(patch_node(f, "N0", "{\"hub\":true}").rc, 0);
     assert_string_equal(member(f, "N0", "clientRange"), "");
+}
+
+/* A range without room for a client is none: who asks for a client is told the right thing. */
+static void a_tiny_overlay_has_no_client_ranges(void **state)
+{
+    struct fixture *f = *state;
+    struct write patch = {.verb = WRITE_PATCH, .kind = "settings", .id = "overlay"};
+
+    assert_int_equal(do_write(f, patch, "{\"range\":\"10.9.0.0/28\"}").rc, 0);
+    assert_int_equal(create_node(f, "A", "{\"services\":[],\"hub\":true}").rc, 0);
+    assert_string_equal(member(f, "A", "clientRange"), "");
 }
 
 /* All look at a tree without the others: those that come later must see the first. */
@@ -221,6 +235,7 @@ int main(void)
         TEST(pinned_ranges_are_checked),
         TEST(addresses_stay_out_of_client_ranges),
         TEST(chosen_addresses_are_below_the_last_quarter),
+        TEST(a_tiny_overlay_has_no_client_ranges),
         TEST(ranges_that_overlap_are_not_taken_at_once),
         TEST(a_pinned_range_and_an_address_are_not_taken_at_once),
         TEST(an_address_and_a_pinned_range_are_not_taken_at_once),

@@ -22,7 +22,7 @@
 
 enum {
     CLIENT_RANGE_MIN_LEN = 8,
-    CLIENT_RANGE_MAX_LEN = 30,
+    CLIENT_RANGE_MAX_LEN = 29, /* the smallest has room for two clients */
 };
 
 /* The overlay's range. -ENOENT: there are no settings. */
