@@ -126,7 +126,7 @@ static int try_server(const struct exchange *exchange, const char *server, json_
     *ret_refused = talk.refused;
     if (talk.refused) {
         int rc = error_set(error, talk.error.status, talk.error.pointer, "%s", talk.error.detail);
-        return talk.asked ? rc : -EAGAIN;
+        return talk.asked ? rc : -ECONNREFUSED;
     }
     return error_set(error, 503, NULL, "%s: %.400s", server, talk.error.detail);
 }

@@ -43,7 +43,7 @@ static int tell_server(const struct identity *identity, struct error *error)
                                 .answer = "left"};
 
     int rc = exchange_run(&exchange, &answer, error);
-    for (int i = 1; rc == -EAGAIN && error->status == 409 && i < TRIES; i++) {
+    for (int i = 1; rc == -ECONNREFUSED && error->status == 409 && i < TRIES; i++) {
         usleep(PAUSE_USEC);
         rc = exchange_run(&exchange, &answer, error);
     }
