@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -479,18 +480,24 @@ static void a_rollover_makes_it_renew(void **state)
     expect(f, "facts"); /* and nothing else */
 }
 
+static void welcome_with_authority(struct fixture *f)
+{
+    char now[CLOCK_TEXT_SIZE];
+
+    say(f, json_pack("{s:s, s:i, s:s, s:s, s:s}", "type", "welcome", "version", 1, "id", "Agent.1",
+                     "time", clock_format(clock_now_usec(), now), "authority",
+                     pki_authority_id(f->pki, PKI_AGENT)));
+}
+
 /* It was away: the welcome tells. What was asked on a link that broke is asked again. */
 static void one_that_was_away_renews(void **state)
 {
     struct fixture *f = *state;
-    char now[CLOCK_TEXT_SIZE];
 
     assert_int_equal(pki_rollover(f->pki, PKI_AGENT, NULL), 0);
     for (int i = 0; i < 2; i++) {
         expect(f, "hello");
-        say(f, json_pack("{s:s, s:i, s:s, s:s, s:s}", "type", "welcome", "version", 1, "id",
-                         "Agent.1", "time", clock_format(clock_now_usec(), now), "authority",
-                         pki_authority_id(f->pki, PKI_AGENT)));
+        welcome_with_authority(f);
         const json_t *renew = expect(f, "renew");
         if (i == 0) {
             link_close(f->peer);
@@ -499,6 +506,29 @@ static void one_that_was_away_renews(void **state)
         }
     }
     assert_renewed(f);
+}
+
+/* Its disk takes nothing, then it does: the certificate that came is the one that is written. */
+static void one_that_cannot_be_written_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    _cleanup_free_ char *path = xasprintf("%s/cert.pem", f->folder);
+    unsigned asked = 0;
+
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(pki_rollover(f->pki, PKI_AGENT, NULL), 0);
+    expect(f, "hello");
+    welcome_with_authority(f);
+    answer_renewal(f, expect(f, "renew"));
+    link_close(f->peer);
+    expect(f, "hello");
+    assert_int_equal(rmdir(path), 0);
+    welcome_with_authority(f);
+    assert_renewed(f);
+    for (size_t i = 0; i < f->heard_len; i++) {
+        asked += strcmp(json_get_string(f->heard[i], "type", ""), "renew") == 0;
+    }
+    assert_int_equal(asked, 1);
 }
 
 #define CONNECTION_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -515,6 +545,7 @@ int main(void)
         CONNECTION_TEST(nonsense_ends_the_connection),
         CONNECTION_TEST(a_rollover_makes_it_renew),
         CONNECTION_TEST(one_that_was_away_renews),
+        CONNECTION_TEST(one_that_cannot_be_written_is_kept),
     };
     log_set_level(LOG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);

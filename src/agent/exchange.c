@@ -13,21 +13,26 @@ struct talk {
     const struct exchange *exchange;
     struct link *link;
     uv_timer_t deadline;
-    int opened, ended, refused;
+    int asked, ended, refused;
     json_t *answer;
     struct error error;
 };
+
+static void ask(struct talk *talk, struct link *link)
+{
+    talk->asked = 1;
+    link_send(link, talk->exchange->question);
+}
 
 static void on_opened(struct link *link, void *arg)
 {
     struct talk *talk = arg;
 
-    talk->opened = 1;
     if (talk->exchange->first) {
         link_send(link, talk->exchange->first);
     }
     if (!talk->exchange->greeting) {
-        link_send(link, talk->exchange->question);
+        ask(talk, link);
     }
 }
 
@@ -40,7 +45,7 @@ static void on_message(struct link *link, void *arg, const char *type, const jso
         return;
     }
     if (exchange->greeting && strcmp(type, exchange->greeting) == 0) {
-        link_send(link, exchange->question);
+        ask(talk, link);
         return;
     }
     if (strcmp(type, exchange->answer) == 0) {
@@ -120,7 +125,8 @@ static int try_server(const struct exchange *exchange, const char *server, json_
     }
     *ret_refused = talk.refused;
     if (talk.refused) {
-        return error_set(error, talk.error.status, talk.error.pointer, "%s", talk.error.detail);
+        int rc = error_set(error, talk.error.status, talk.error.pointer, "%s", talk.error.detail);
+        return talk.asked ? rc : -ECONNREFUSED;
     }
     return error_set(error, 503, NULL, "%s: %.400s", server, talk.error.detail);
 }

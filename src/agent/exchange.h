@@ -21,5 +21,6 @@ enum {
 };
 
 /* 0 and the answer, a new reference. What a server refuses is final: its sentence is in *error.
+ * -ECONNREFUSED if it refused `first` already, so that the question wasn't asked.
  * -EHOSTUNREACH (503) if none could be reached; the sentence is about the last one. */
 int exchange_run(const struct exchange *exchange, json_t **ret_answer, struct error *error);

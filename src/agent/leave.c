@@ -12,7 +12,8 @@
 #include "lib/mem.h"
 #include "link/link.h"
 
-/* The server may not have noticed yet that the agent that we stopped is gone (409). */
+/* The server may not have noticed yet that the agent that we stopped is gone: then it refuses the
+ * hello (409). A 409 to the question itself, as when VPN clients belong to this hub, is final. */
 enum {
     TRIES = 20,
     PAUSE_USEC = 250000,
@@ -42,7 +43,7 @@ static int tell_server(const struct identity *identity, struct error *error)
                                 .answer = "left"};
 
     int rc = exchange_run(&exchange, &answer, error);
-    for (int i = 1; rc < 0 && error->status == 409 && i < TRIES; i++) {
+    for (int i = 1; rc == -ECONNREFUSED && error->status == 409 && i < TRIES; i++) {
         usleep(PAUSE_USEC);
         rc = exchange_run(&exchange, &answer, error);
     }

@@ -21,7 +21,8 @@ struct renewal {
     int handles;
     int is_connected;
     int is_asked;
-    uint64_t renewed_msec; /* uv_now() of the last one; 0: none */
+    char *unsaved;         /* one that came and couldn't be written; NULL: none */
+    uint64_t renewed_msec; /* uv_now() when the last one was taken; 0: none */
     char issuer[PKI_ID_SIZE];
     char authority[PKI_ID_SIZE]; /* as last announced, or "" */
 };
@@ -61,19 +62,7 @@ static void ask(struct renewal *r)
     free(csr);
 }
 
-static void on_soon(uv_timer_t *timer)
-{
-    ask(timer->data);
-}
-
-/* Whatever was asked an hour ago isn't answered any more. */
-static void on_check(uv_timer_t *timer)
-{
-    struct renewal *r = timer->data;
-
-    r->is_asked = 0;
-    ask(r);
-}
+static void on_soon(uv_timer_t *timer);
 
 static void ask_soon(struct renewal *r)
 {
@@ -88,6 +77,52 @@ static void ask_soon(struct renewal *r)
     uv_timer_start(&r->soon, on_soon, gap + random % SPREAD_MSEC, 0);
 }
 
+/* One that can't be written is kept for the next try. To ask for others instead would in the end
+ * revoke the one in use: of a node the server keeps only so many (core/revoke.c). */
+static void take(struct renewal *r, char *certificate)
+{
+    struct identity *identity = r->config.identity;
+    struct error error = {0};
+    int rc = identity_renew(r->config.state_dir, identity, certificate, &error);
+
+    r->renewed_msec = uv_now(r->soon.loop);
+    if (rc < 0) {
+        log_error("the new certificate isn't taken", "reason", error.detail, NULL);
+    } else {
+        log_info("certificate renewed", "node", identity->id, NULL);
+    }
+    if (rc < 0 && error.status != 400) {
+        r->unsaved = certificate;
+    } else {
+        free(certificate);
+    }
+    read_issuer(r);
+    ask_soon(r); /* again, or rolled over once more meanwhile */
+}
+
+static void renew(struct renewal *r)
+{
+    if (r->unsaved) {
+        take(r, TAKE(r->unsaved));
+    } else {
+        ask(r);
+    }
+}
+
+static void on_soon(uv_timer_t *timer)
+{
+    renew(timer->data);
+}
+
+/* Whatever was asked an hour ago isn't answered any more. */
+static void on_check(uv_timer_t *timer)
+{
+    struct renewal *r = timer->data;
+
+    r->is_asked = 0;
+    renew(r);
+}
+
 void renewal_announced(struct renewal *r, const char *authority)
 {
     if (authority) {
@@ -100,8 +135,8 @@ void renewal_welcomed(struct renewal *r, const char *authority)
 {
     r->is_connected = 1;
     read_issuer(r);
-    if (is_due(r)) {
-        ask(r);
+    if (r->unsaved || is_due(r)) {
+        renew(r);
     }
     renewal_announced(r, authority);
 }
@@ -114,18 +149,9 @@ void renewal_disconnected(struct renewal *r)
 
 void renewal_renewed(struct renewal *r, const char *certificate)
 {
-    struct identity *identity = r->config.identity;
-    struct error error = {0};
-
     r->is_asked = 0;
-    r->renewed_msec = uv_now(r->soon.loop);
-    if (identity_renew(r->config.state_dir, identity, certificate, &error) < 0) {
-        log_error("the new certificate isn't taken", "reason", error.detail, NULL);
-    } else {
-        log_info("certificate renewed", "node", identity->id, NULL);
-    }
-    read_issuer(r);
-    ask_soon(r); /* rolled over again meanwhile */
+    free(TAKE(r->unsaved));
+    take(r, xstrdup(certificate));
 }
 
 /* --- life --- */
@@ -148,6 +174,7 @@ static void on_closed(uv_handle_t *handle)
     struct renewal *r = handle->data;
 
     if (--r->handles == 0) {
+        free(r->unsaved);
         free(r);
     }
 }

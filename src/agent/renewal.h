@@ -5,8 +5,8 @@
  *       └────── another authority ──► [waiting] ── 0 … 5 s ──┘  └── disconnected ──► [good]
  *
  * The wait is a random one: at a rollover all nodes hear of it at once. Until the new certificate
- * is on the disk the old one stays in use, and neither the connection nor anything else that runs
- * with it is touched. */
+ * is on the disk (while that takes none, it is kept in memory) the old one stays in use, and
+ * neither the connection nor anything else that runs with it is touched. */
 #pragma once
 
 #include <uv.h>

@@ -68,8 +68,8 @@ static void pinned_ranges_are_checked(void **state)
         int status;
         const char *words;
     } CASES[] = {
-        {"10.77.0.0/31", 400, "length of 8 to 30"},
-        {"10.0.0.0/7", 400, "length of 8 to 30"},
+        {"10.77.0.0/30", 400, "length of 8 to 29"},
+        {"10.0.0.0/7", 400, "length of 8 to 29"},
         {"10.77.9.1/24", 400, "host bits"},
         {"10.78.0.0/24", 400, "outside the overlay 10.77.0.0/16"},
         {"10.0.0.0/8", 400, "outside the overlay 10.77.0.0/16"},
@@ -104,64 +104,101 @@ static void addresses_stay_out_of_client_ranges(void **state)
     struct fixture *f = *state;
 
     create_node(f, "A", "{\"services\":[],\"hub\":true}");
-    create_node(f, "B", "{\"services\":[],\"hub\":true,\"clientRange\":\"10.77.0.4/30\"}");
+    create_node(f, "B", "{\"services\":[],\"hub\":true,\"clientRange\":\"10.77.0.8/29\"}");
     assert_refused(create_node(f, "C", "{\"services\":[],\"address\":\"10.77.250.1\"}"), 409,
                    "/spec/address", "the client range 10.77.248.0/21 of A");
     assert_int_equal(create_node(f, "C", "{\"services\":[],\"address\":\"10.77.193.1\"}").rc, 0);
-    assert_int_equal(create_node(f, "D", "{\"services\":[]}").rc, 0);
-    assert_int_equal(create_node(f, "E", "{\"services\":[]}").rc, 0);
-    assert_string_equal(member(f, "D", "address"), "10.77.0.3");
-    assert_string_equal(member(f, "E", "address"), "10.77.0.8"); /* past B's range */
+    for (int i = 0; i < 6; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "N%d", i);
+        assert_int_equal(create_node(f, id, "{\"services\":[]}").rc, 0);
+    }
+    assert_string_equal(member(f, "N4", "address"), "10.77.0.7");
+    assert_string_equal(member(f, "N5", "address"), "10.77.0.16"); /* past B's range */
 }
 
-/* The overlay is small: 11 addresses are below its last quarter. */
+/* The overlay is small: 23 addresses are below its last quarter. */
 static void chosen_addresses_are_below_the_last_quarter(void **state)
 {
     struct fixture *f = *state;
     struct write patch = {.verb = WRITE_PATCH, .kind = "settings", .id = "overlay"};
 
-    assert_int_equal(do_write(f, patch, "{\"range\":\"10.9.0.0/28\"}").rc, 0);
-    for (int i = 0; i < 11; i++) {
+    assert_int_equal(do_write(f, patch, "{\"range\":\"10.9.0.0/27\"}").rc, 0);
+    for (int i = 0; i < 23; i++) {
         char id[8];
         snprintf(id, sizeof id, "N%d", i);
         assert_int_equal(create_node(f, id, "{\"services\":[]}").rc, 0);
     }
-    assert_string_equal(member(f, "N10", "address"), "10.9.0.11");
-    assert_refused(create_node(f, "N11", "{\"services\":[]}"), 409, "/spec/address", "no free");
-    assert_int_equal(create_node(f, "N11", "{\"services\":[],\"address\":\"10.9.0.12\"}").rc, 0);
-    /* The only /30 of the last quarter isn't free any more. */
+    assert_string_equal(member(f, "N22", "address"), "10.9.0.23");
+    assert_refused(create_node(f, "N23", "{\"services\":[]}"), 409, "/spec/address", "no free");
+    assert_int_equal(create_node(f, "N23", "{\"services\":[],\"address\":\"10.9.0.24\"}").rc, 0);
+    /* The only /29 of the last quarter isn't free any more. */
     assert_int_equal(patch_node(f, "N0", "{\"hub\":true}").rc, 0);
     assert_string_equal(member(f, "N0", "clientRange"), "");
 }
 
-/* Both look at a tree without the other: the one that comes second must see the first. */
-static void ranges_that_overlap_are_not_taken_at_once(void **state)
+/* A range without room for a client is none: who asks for a client is told the right thing. */
+static void a_tiny_overlay_has_no_client_ranges(void **state)
+{
+    struct fixture *f = *state;
+    struct write patch = {.verb = WRITE_PATCH, .kind = "settings", .id = "overlay"};
+
+    assert_int_equal(do_write(f, patch, "{\"range\":\"10.9.0.0/28\"}").rc, 0);
+    assert_int_equal(create_node(f, "A", "{\"services\":[],\"hub\":true}").rc, 0);
+    assert_string_equal(member(f, "A", "clientRange"), "");
+}
+
+/* All look at a tree without the others: those that come later must see the first. */
+static void assert_first_only(struct fixture *f, const char *const *specs, size_t len)
 {
     static const struct actor ADMIN = {.name = "a", .source = "-", .role = ROLE_ADMIN};
+    struct outcome outcomes[3] = {0};
+
+    for (size_t i = 0; i < len; i++) {
+        char id[8];
+        json_t *spec;
+        snprintf(id, sizeof id, "R%zu", i);
+        assert_int_equal(json_parse(specs[i], strlen(specs[i]), &spec, NULL), 0);
+        struct write write = {.verb = WRITE_CREATE, .kind = "nodes", .id = id, .spec = spec};
+        deployment_write(f->d, &ADMIN, &write, fixture_done, &outcomes[i]);
+        json_decref(spec);
+    }
+    for (size_t i = 0; i < len; i++) {
+        fixture_run(f, &outcomes[i].finished);
+        assert_int_equal(outcomes[i].rc < 0 ? outcomes[i].error.status : 0, i > 0 ? 409 : 0);
+    }
+}
+
+static void ranges_that_overlap_are_not_taken_at_once(void **state)
+{
     static const char *const SPECS[] = {
         "{\"hub\":true,\"services\":[],\"clientRange\":\"10.77.224.0/20\"}",
         "{\"hub\":true,\"services\":[],\"clientRange\":\"10.77.224.0/24\"}",
         "{\"services\":[],\"address\":\"10.77.224.9\"}",
     };
-    struct fixture *f = *state;
-    struct outcome outcomes[ARRAY_LEN(SPECS)] = {0};
-    int refused = 0;
 
-    for (size_t i = 0; i < ARRAY_LEN(SPECS); i++) {
-        char id[8];
-        json_t *spec;
-        snprintf(id, sizeof id, "R%zu", i);
-        assert_int_equal(json_parse(SPECS[i], strlen(SPECS[i]), &spec, NULL), 0);
-        struct write write = {.verb = WRITE_CREATE, .kind = "nodes", .id = id, .spec = spec};
-        deployment_write(f->d, &ADMIN, &write, fixture_done, &outcomes[i]);
-        json_decref(spec);
-    }
-    for (size_t i = 0; i < ARRAY_LEN(SPECS); i++) {
-        fixture_run(f, &outcomes[i].finished);
-        refused += outcomes[i].rc < 0 && outcomes[i].error.status == 409;
-    }
-    assert_int_equal(outcomes[0].rc, 0);
-    assert_int_equal(refused, 2);
+    assert_first_only(*state, SPECS, ARRAY_LEN(SPECS));
+}
+
+/* A range may be pinned where nodes have their addresses. */
+static void a_pinned_range_and_an_address_are_not_taken_at_once(void **state)
+{
+    static const char *const RANGE_FIRST[] = {
+        "{\"hub\":true,\"services\":[],\"clientRange\":\"10.77.9.0/24\"}",
+        "{\"services\":[],\"address\":\"10.77.9.1\"}",
+    };
+
+    assert_first_only(*state, RANGE_FIRST, ARRAY_LEN(RANGE_FIRST));
+}
+
+static void an_address_and_a_pinned_range_are_not_taken_at_once(void **state)
+{
+    static const char *const ADDRESS_FIRST[] = {
+        "{\"services\":[],\"address\":\"10.77.9.1\"}",
+        "{\"hub\":true,\"services\":[],\"clientRange\":\"10.77.9.0/24\"}",
+    };
+
+    assert_first_only(*state, ADDRESS_FIRST, ARRAY_LEN(ADDRESS_FIRST));
 }
 
 static void machines_that_join_as_hubs_get_one(void **state)
@@ -198,7 +235,10 @@ int main(void)
         TEST(pinned_ranges_are_checked),
         TEST(addresses_stay_out_of_client_ranges),
         TEST(chosen_addresses_are_below_the_last_quarter),
+        TEST(a_tiny_overlay_has_no_client_ranges),
         TEST(ranges_that_overlap_are_not_taken_at_once),
+        TEST(a_pinned_range_and_an_address_are_not_taken_at_once),
+        TEST(an_address_and_a_pinned_range_are_not_taken_at_once),
         TEST(machines_that_join_as_hubs_get_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* addresses.h - who has which part of the overlay: nodes' addresses and hubs' client ranges.
  *
- *     10.77.0.0/16   |1 2 3 ... nodes' addresses, from below      |  ... 248.0/21 |
- *                                                                 |top quarter: hubs' client
- * ranges, |from above
+ *     10.77.0.0/16   |1 2 3 ... nodes' addresses, from below |          ... 248.0/21 |
+ *                                                            | the last quarter: hubs'
+ *                                                            | client ranges, from above
  *
  * Each VPN client from outside belongs to a hub and has its addresses from that hub's client
  * range, so every other node needs one route for all of them. A node's address chosen by the
@@ -11,7 +11,7 @@
  *
  * Everything is read through a view and changes nothing. Two writes at once that each look at what
  * the other is about to take are kept apart by claims (equal values) and by one key that every
- * change of a client range rewrites (addresses_gate() in deployment-internal.h). */
+ * change of a client range or an address rewrites (node_gate() in deployment-internal.h). */
 #pragma once
 
 #include <stdint.h>
@@ -22,7 +22,7 @@
 
 enum {
     CLIENT_RANGE_MIN_LEN = 8,
-    CLIENT_RANGE_MAX_LEN = 30,
+    CLIENT_RANGE_MAX_LEN = 29, /* the smallest has room for two clients */
 };
 
 /* The overlay's range. -ENOENT: there are no settings. */

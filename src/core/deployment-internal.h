@@ -140,7 +140,7 @@ json_t *write_value(const json_t *spec, const json_t *sealed);
 json_t *node_complete(struct deployment *d, const char *id, const json_t *spec,
                       struct error *error);
 /* Claims say that two values are equal, not that two ranges overlap: of two transactions at once
- * that change client ranges, or put an address where these are, one is built again. */
+ * that give a node a client range or an address, one is built again. */
 void node_gate(struct change *change, const json_t *before, const json_t *after);
 /* Adds the deletion of what belongs to a node: facts and their claims. */
 void node_forget(struct change *change, const char *id);
@@ -153,7 +153,10 @@ void node_sweep(struct deployment *d, const char *prefix);
  * doesn't after (NULL: the object is gone). `owner`: "nodes/Agent.1". */
 void revoke_dropped(struct change *change, const char *owner, const json_t *before,
                     const json_t *after);
-/* The same for the oldest of a list that is too long, which become fewer. */
+/* Whether the list is too long, and all of it was signed within a day. Each that is too much
+ * stands on the list of what is revoked, which is bounded: one node must not fill it. */
+int revoke_comes_too_fast(const json_t *serials);
+/* Adds the revocation of the oldest of a list that is too long, which become fewer. */
 void revoke_surplus(struct change *change, const char *owner, json_t *serials);
 
 /* --- quarantine.c --- */

@@ -316,6 +316,12 @@ void deployment_enrolled(struct deployment *d, const char *node, const char *key
     }
     json_t *sealed = json_object_get(value, "sealed");
     json_t *serials = certificate_noted(json_object_get(sealed, "serials"), certificate);
+    if (revoke_comes_too_fast(serials)) {
+        json_decref(serials);
+        json_decref(value);
+        done(arg, -EAGAIN, 0);
+        return;
+    }
     struct change *change = change_new(d);
     revoke_surplus(change, key + strlen("object/"), serials);
     json_object_set_new(sealed, "keyId", json_string(key_id));

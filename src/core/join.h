@@ -25,7 +25,7 @@ void deployment_join(struct deployment *d, const struct join *join, write_done_f
 
 /* What was signed for the node, at first or again, and the key that it is for. Earlier
  * certificates that haven't expired stay noted, so that all are revoked when the node is deleted.
- */
+ * -EAGAIN when it had too many within a day, -ENOENT when it was deleted. */
 void deployment_enrolled(struct deployment *d, const char *node, const char *key_id,
                          const struct certificate *certificate, store_done_fn *done, void *arg);
 

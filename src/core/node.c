@@ -70,29 +70,18 @@ json_t *node_complete(struct deployment *d, const char *id, const json_t *spec,
     return result;
 }
 
-/* Whether the address is where client ranges are chosen. */
-static int is_in_top_quarter(struct deployment *d, const json_t *spec)
+static int changes(const json_t *before, const json_t *after, const char *name)
 {
-    struct view view = {.tree = &d->tree};
-    struct ip4_prefix overlay;
-    uint32_t address;
+    const json_t *x = json_object_get(before, name), *y = json_object_get(after, name);
 
-    return ip4_parse(json_get_string(spec, "address", ""), &address) == 0 &&
-           addresses_overlay(&view, &overlay) == 0 &&
-           ip4_contains(addresses_top_quarter(overlay), address);
+    return x != y && !json_equal(x, y);
 }
 
 void node_gate(struct change *change, const json_t *before, const json_t *after)
 {
     static const char GATE[] = "counter/client-ranges";
-    int changes_range =
-        !json_equal(json_object_get(before, "clientRange"), json_object_get(after, "clientRange"));
-    int changes_address =
-        !json_equal(json_object_get(before, "address"), json_object_get(after, "address"));
 
-    if ((changes_range &&
-         (json_object_get(before, "clientRange") || json_object_get(after, "clientRange"))) ||
-        (changes_address && is_in_top_quarter(change->d, after))) {
+    if (changes(before, after, "clientRange") || (after && changes(before, after, "address"))) {
         json_int_t last = json_get_integer(tree_value(&change->d->tree, GATE), "last", 0);
         json_t *value = json_pack("{s:I}", "last", last + 1);
         change_expect(change, GATE);

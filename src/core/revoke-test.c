@@ -1,6 +1,7 @@
 /* revoke-test.c - certificates are revoked with what they belong to. */
 #include "core/deployment-fixture.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,7 +25,7 @@ static void on_stored(void *arg, int rc, int64_t revision)
     stored->rc = rc;
 }
 
-static void enrol(struct fixture *f, const char *node, const char *serial, int64_t days)
+static int try_enrol(struct fixture *f, const char *node, const char *serial, int64_t days)
 {
     const struct certificate certificate = {
         .serial = serial, .authority = "a1", .expires_usec = clock_now_usec() + days * DAY_USEC};
@@ -32,7 +33,12 @@ static void enrol(struct fixture *f, const char *node, const char *serial, int64
 
     deployment_enrolled(f->d, node, "key", &certificate, on_stored, &stored);
     fixture_run(f, &stored.finished);
-    assert_int_equal(stored.rc, 0);
+    return stored.rc;
+}
+
+static void enrol(struct fixture *f, const char *node, const char *serial, int64_t days)
+{
+    assert_int_equal(try_enrol(f, node, serial, days), 0);
 }
 
 static const json_t *revoked(struct fixture *f, const char *serial)
@@ -121,13 +127,32 @@ static void too_many_certificates_lose_the_oldest(void **state)
     make_joined(f, "N1");
     for (int i = 0; i < 20; i++) {
         snprintf(serial, sizeof serial, "%04x", i);
-        enrol(f, "N1", serial, 90);
+        enrol(f, "N1", serial, 90 + i);
     }
     assert_int_equal(count_revoked(f), 12);
     assert_non_null(revoked(f, "0000"));
     assert_null(revoked(f, "0013")); /* the newest is good */
     forget(f, "N1");
     assert_int_equal(count_revoked(f), 20);
+}
+
+/* What is revoked is kept while it could be used, and there is room for so many only: a node that
+ * renews without a pause doesn't fill it. */
+static void too_many_within_a_day_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    char serial[8];
+
+    make_joined(f, "N1");
+    for (int i = 0; i < 20; i++) {
+        snprintf(serial, sizeof serial, "%04x", i);
+        assert_int_equal(try_enrol(f, "N1", serial, 90), i < 8 ? 0 : -EAGAIN);
+    }
+    assert_int_equal(count_revoked(f), 0);
+    enrol(f, "N1", "0a", 91);
+    assert_int_equal(count_revoked(f), 1);
+    forget(f, "N1");
+    assert_int_equal(count_revoked(f), 9);
 }
 
 /* Whatever kind it is: sealed.serials is enough. */
@@ -184,6 +209,7 @@ int main(void)
         TEST(a_deleted_nodes_certificates_are_revoked),
         TEST(expired_certificates_need_no_revocation),
         TEST(too_many_certificates_lose_the_oldest),
+        TEST(too_many_within_a_day_are_refused),
         TEST(other_objects_are_covered),
         TEST(expired_entries_are_swept),
     };

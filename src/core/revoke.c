@@ -16,6 +16,7 @@ enum {
 
 /* An entry stays after its certificate has expired: hosts' clocks may be wrong by so much. */
 static const int64_t GRACE_USEC = INT64_C(48) * 3600 * 1000000;
+static const int64_t DAY_USEC = INT64_C(86400) * 1000000;
 
 static int64_t expiry(const json_t *certificate)
 {
@@ -84,6 +85,14 @@ void revoke_dropped(struct change *change, const char *owner, const json_t *befo
             put_revoked(change, owner, item);
         }
     }
+}
+
+int revoke_comes_too_fast(const json_t *serials)
+{
+    size_t len = json_array_size(serials);
+    int64_t span = expiry(json_array_get(serials, len - 1)) - expiry(json_array_get(serials, 0));
+
+    return len > CERTIFICATES_MAX && span >= 0 && span < DAY_USEC; /* < 0: the clock was wrong */
 }
 
 void revoke_surplus(struct change *change, const char *owner, json_t *serials)

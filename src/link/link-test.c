@@ -337,6 +337,32 @@ static void trusted_intermediates_can_be_replaced(void **state)
     test_cert_done(&next);
 }
 
+/* There is no bound on how often an authority may be rolled over while certificates last. */
+static void many_intermediates_can_be_trusted(void **state)
+{
+    enum { MANY = 12 };
+    struct world *w = *state;
+    struct test_cert generations[MANY];
+    char *chain = xstrdup(w->agents_chain);
+
+    serve(w);
+    for (int i = 0; i < MANY; i++) {
+        _cleanup_free_ char *name = xasprintf("agents %d", i + 2);
+        generations[i] = test_cert_new(&w->root, name, NULL);
+        _cleanup_free_ char *before = chain;
+        _cleanup_free_ char *pem = test_cert_pem(&generations[i]);
+        chain = xasprintf("%s%s", before, pem);
+    }
+    assert_int_equal(link_server_renew(w->server, w->server_chain, w->server_key, chain, NULL), 0);
+    assert_true(gets_in(w, &generations[0]));
+    assert_true(gets_in(w, &generations[MANY - 1]));
+    stop(w);
+    for (int i = 0; i < MANY; i++) {
+        test_cert_done(&generations[i]);
+    }
+    free(chain);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +378,7 @@ int main(void)
         in_world(malformed_messages_are_refused),
         in_world(servers_certificate_can_be_replaced),
         in_world(trusted_intermediates_can_be_replaced),
+        in_world(many_intermediates_can_be_trusted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,7 +21,7 @@ struct tls_context {
     unsigned refs;
     gnutls_certificate_credentials_t credentials;
     gnutls_priority_t priority;
-    gnutls_x509_trust_list_t trust; /* server: the agent intermediate */
+    gnutls_x509_trust_list_t trust; /* server: the agent intermediates */
     char *fingerprint;              /* client: "sha256:..." */
 };
 
@@ -58,12 +58,12 @@ static int context_new(const char *certificate_pem, const char *key_pem,
 static int trust_intermediates(struct tls_context *context, const char *pem)
 {
     gnutls_datum_t datum = {(unsigned char *)pem, (unsigned)strlen(pem)};
-    gnutls_x509_crt_t certs[CHAIN_MAX];
-    unsigned len = CHAIN_MAX, trusted = 0;
+    gnutls_x509_crt_t *certs = NULL;
+    unsigned len = 0, trusted = 0;
     int rc = gnutls_x509_trust_list_init(&context->trust, 0);
 
     if (rc >= 0) {
-        rc = gnutls_x509_crt_list_import(certs, &len, &datum, GNUTLS_X509_FMT_PEM, 0);
+        rc = gnutls_x509_crt_list_import2(&certs, &len, &datum, GNUTLS_X509_FMT_PEM, 0);
     }
     if (rc < 0) {
         return rc;
@@ -76,6 +76,7 @@ static int trust_intermediates(struct tls_context *context, const char *pem)
             gnutls_x509_crt_deinit(certs[i]);
         }
     }
+    gnutls_free(certs);
     return trusted > 0 ? 0 : GNUTLS_E_NO_CERTIFICATE_FOUND;
 }
 

@@ -60,7 +60,8 @@ int client_name_is_valid(const char *name)
     return size > 0 && size <= 63 && isalnum((unsigned char)name[0]) &&
            strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") ==
                size &&
-           strcasecmp(name, "ca") != 0 && strcasecmp(name, "server") != 0;
+           strcasecmp(name, "ca") != 0 && strcasecmp(name, "server") != 0 &&
+           strcmp(name, "DEFAULT") != 0;
 }
 
 static int is_dns_label(const char *text)

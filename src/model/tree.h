@@ -8,7 +8,7 @@
  *     fact/<node>/core.seen       what the server itself saw of the node: {"address":"192.0.2.7"}
  *     claim/<what>/<value>        {"owner":"object/nodes/Agent.1"}: a value only one may have
  *     counter/<kind>              the last counted id; "client-ranges": rewritten by every change
- *                                 of a hub's client range
+ *                                 of a hub's client range or a node's address
  *     index/label/<name>=<value>/<node>   made by the tree itself from nodes' labels, not stored
  *     index/service/<service>/<node>      likewise, from nodes' services
  *     index/hub/<node>                    likewise, from nodes' hub flag

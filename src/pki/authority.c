@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/hash.h"
 #include "lib/mem.h"
@@ -141,10 +142,11 @@ static void describe_root(struct pki *pki)
 void authority_describe(struct pki *pki)
 {
     const struct generations *agents = &pki->roles[PKI_AGENT];
+    int64_t now = clock_now_usec();
     char *chain = xstrdup("");
 
     for (size_t i = agents->len; i-- > 0;) {
-        if (agents->items[i].pair.key) {
+        if (agents->items[i].public.spent_usec > now) {
             _cleanup_free_ char *before = chain;
             _cleanup_free_ char *pem = x509_cert_pem(agents->items[i].pair.cert);
             chain = xasprintf("%s%s", before, pem);

@@ -178,25 +178,34 @@ int crl_of_generation(const struct generation *generation, const struct pki_revo
                       error);
 }
 
-int crl_made_usec(const char *pem, int64_t *ret_usec)
+int crl_serials(const char *pem, struct omap *serials)
 {
     gnutls_datum_t datum = {(unsigned char *)pem, (unsigned)strlen(pem)};
+    gnutls_x509_crl_iter_t next = NULL;
     gnutls_x509_crl_t crl;
-    time_t from = -1;
+    uint8_t serial[PKI_SERIAL_MAX];
+    char hex[2 * PKI_SERIAL_MAX + 1];
+    size_t size = sizeof serial;
 
     if (gnutls_x509_crl_init(&crl) < 0) {
         abort(); /* only without memory */
     }
-    if (gnutls_x509_crl_import(crl, &datum, GNUTLS_X509_FMT_PEM) >= 0) {
-        from = gnutls_x509_crl_get_this_update(crl);
+    int rc = gnutls_x509_crl_import(crl, &datum, GNUTLS_X509_FMT_PEM);
+    while (rc >= 0) {
+        rc = gnutls_x509_crl_iter_crt_serial(crl, &next, serial, &size, NULL);
+        if (rc >= 0) {
+            hex_encode(serial, size, hex);
+            omap_put(serials, hex, serials);
+            size = sizeof serial;
+        }
     }
+    gnutls_x509_crl_iter_deinit(next);
     gnutls_x509_crl_deinit(crl);
-    *ret_usec = ((int64_t)from + PKI_BACKDATE_HOURS * 60 * 60) * 1000000;
-    return from == -1 ? -EINVAL : 0;
+    return rc == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE ? 0 : -EINVAL;
 }
 
 /* A retired one is trusted no more when every certificate that it can have signed has expired, or
- * when one of them is revoked that its last list can't name. Not before: programs may still run
+ * when one of them is revoked that its last list doesn't name. Not before: programs may still run
  * with a certificate that they were started with, though its holder has a newer one. */
 static int is_spent(const struct generation *generation, const struct pki_revoked *revoked,
                     size_t len)
@@ -208,8 +217,8 @@ static int is_spent(const struct generation *generation, const struct pki_revoke
         return 1;
     }
     for (size_t i = 0; i < len; i++) {
-        if (revoked[i].time_usec >= generation->last_crl_usec &&
-            strcmp(revoked[i].authority, generation->public.id) == 0) {
+        if (strcmp(revoked[i].authority, generation->public.id) == 0 &&
+            !omap_get(&generation->last_revoked, revoked[i].serial)) {
             return 1;
         }
     }

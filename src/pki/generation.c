@@ -148,7 +148,7 @@ static int load_one(const struct pki *pki, enum pki_role role, struct generation
     if (rc < 0) {
         return rc;
     }
-    if (is_retired && crl_made_usec(generation->last_crl, &generation->last_crl_usec) < 0) {
+    if (is_retired && crl_serials(generation->last_crl, &generation->last_revoked) < 0) {
         return error_set(error, 500, NULL, "%s isn't a revocation list", crl);
     }
     rc = gnutls_x509_crt_verify(generation->pair.cert, &pki->root.cert, 1,
@@ -218,6 +218,7 @@ void generations_done(struct generations *generations)
     for (size_t i = 0; i < generations->len; i++) {
         x509_pair_done(&generations->items[i].pair);
         free(generations->items[i].last_crl);
+        omap_clear(&generations->items[i].last_revoked, NULL);
     }
     free(generations->items);
     *generations = (struct generations){0};

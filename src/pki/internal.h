@@ -2,6 +2,7 @@
 #pragma once
 
 #include "lib/error.h"
+#include "lib/omap.h"
 #include "pki/pki.h"
 #include "pki/x509.h"
 
@@ -12,10 +13,10 @@ enum {
 /* One generation of an intermediate. */
 struct generation {
     struct pki_generation public;
-    unsigned number;       /* from 1 */
-    struct x509_pair pair; /* key NULL: retired */
-    char *last_crl;        /* PEM, of a retired one; else NULL */
-    int64_t last_crl_usec; /* when that was made */
+    unsigned number;          /* from 1 */
+    struct x509_pair pair;    /* key NULL: retired */
+    char *last_crl;           /* PEM, of a retired one; else NULL */
+    struct omap last_revoked; /* the serials on that, in hex */
 };
 
 /* All of one role's, oldest first; the last one signs. */
@@ -54,8 +55,8 @@ struct generation *generation_retiring(struct pki *pki, enum pki_role role);
 int crl_of_generation(const struct generation *generation, const struct pki_revoked *revoked,
                       size_t len, char **ret_pem, struct error *error);
 
-/* When a list of ours was made; -EINVAL if it can't be read. */
-int crl_made_usec(const char *pem, int64_t *ret_usec);
+/* Adds the serials on a list of ours, in hex; -EINVAL if it can't be read. */
+int crl_serials(const char *pem, struct omap *serials);
 
 /* --- seal.c --- */
 /* Reads <folder>/seal.key, or makes it when missing. */

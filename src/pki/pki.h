@@ -11,7 +11,7 @@
  * can look at those but not at the SAN; its common name is the node's id or the client's name.
  *
  * An intermediate can be rolled over: a new generation signs from then on, and what the older one
- * signed stays valid until it is retired. The root never changes, so nobody's trust does.
+ * signed stays valid until it expires. The root never changes, so nobody's trust does.
  *
  *     (made) ──► [active] ── rollover ──► [retiring] ── retire ──► [retired]
  *                 signs                    signs CRLs only          its key is destroyed; its last
@@ -64,7 +64,9 @@ const char *pki_fingerprint(const struct pki *pki);
 
 /* Root and intermediates in PEM, for clients' trust stores. Borrowed. */
 const char *pki_root_pem(const struct pki *pki);
-/* The agents' intermediates that aren't retired, and the root. Until the next rollover. */
+/* The agents' intermediates of which certificates may be unexpired, the retired ones included: an
+ * agent may have missed its new certificate, and must get in to ask for another. And the root.
+ * Until the next rollover or retirement. */
 const char *pki_agent_chain_pem(const struct pki *pki);
 
 /* The listener's certificate: kept in <folder>/server.{key,pem} and made again when `names` (DNS
@@ -131,7 +133,7 @@ struct pki_revoked {
 
 /* A bundle of CRLs in PEM, as openvpn's crl-verify reads it: the root's, and one of each
  * generation whose certificates may be unexpired. Those of an unknown generation change nothing;
- * one of a retired generation that was revoked after its last list makes the root's list name the
+ * one of a retired generation that its last list doesn't name makes the root's list name the
  * generation itself, so that nothing is good that it signed. Lists don't run out before the
  * authority does: a server that is away must not stop a VPN. */
 int pki_crl(const struct pki *pki, const struct pki_revoked *revoked, size_t len, char **ret_pem,

@@ -60,18 +60,18 @@ static void fail(struct signing *signing, const struct error *error)
  * must not suffer from the server's full disk. */
 static void fail_to_store(struct signing *signing, int rc)
 {
+    const char *why = rc == -EAGAIN ? "too many for this node within a day" : strerror(-rc);
     struct error error;
 
     if (signing->is_renewal && rc != -ENOENT) {
-        log_error("a certificate can't be stored", "node", signing->id, "error", strerror(-rc),
-                  NULL);
+        log_error("a certificate can't be stored", "node", signing->id, "error", why, NULL);
         signing->agent->is_renewing = 0;
         signing_free(signing);
         return;
     }
     error_set(&error, rc == -ENOENT ? 410 : error_status(rc), NULL,
               rc == -ENOENT ? "this node was deleted" : "the certificate can't be stored: %s",
-              strerror(-rc));
+              why);
     fail(signing, &error);
 }
 

@@ -279,9 +279,6 @@ static void add_errors(const struct api_route *route, json_t *responses)
         add_error(responses, 412, "The object isn't at the revision of If-Match.", route->form);
         add_error(responses, 507, "The server's disk is full.", route->form);
     }
-    if (route->handler == authority_rollover) {
-        add_error(responses, 409, "A rollover is under way.", route->form);
-    }
     if (route->body_max) {
         add_error(responses, 413, "The body is too large.", route->form);
         add_error(responses, 415, "The body isn't JSON.", route->form);

@@ -116,6 +116,7 @@ static const struct api_route FIXED[] = {
      .path = "/api/v2/authorities/{id}/rollover",
      .role = ROLE_ADMIN,
      .handler = authority_rollover,
+     .makes_conflicts = 1,
      .doc = {.summary = "Roll an authority over",
              .description =
                  "Makes a new generation, which signs from now on. Agents renew by themselves and "

@@ -155,20 +155,21 @@ json_t *authorities_describe(const struct authorities *a)
 
 /* --- retiring --- */
 
+/* `id` is of the generation that it happened to. */
 static void tell(struct authorities *a, const struct actor *actor, const char *reason,
-                 enum pki_role role, const char *message)
+                 enum pki_role role, const char *id, const char *message)
 {
     _cleanup_free_ char *subject = xasprintf("authorities/%s", pki_role_name(role));
 
     deployment_event(a->deployment, actor, reason, subject, message);
-    log_info(message, "authority", pki_role_name(role), "keyId", pki_authority_id(a->pki, role),
-             NULL);
+    log_info(message, "authority", pki_role_name(role), "keyId", id, NULL);
 }
 
 static void retire(struct authorities *a, enum pki_role role)
 {
     static const struct actor SYSTEM = {.name = "system", .source = "-", .role = ROLE_ADMIN};
     _cleanup_free_ struct pki_revoked *revoked = NULL;
+    _cleanup_free_ char *id = xstrdup(retiring(a->pki, role)->id);
     size_t len = crl_revoked(a->deployment, &revoked);
     struct error error = {0};
 
@@ -179,7 +180,7 @@ static void retire(struct authorities *a, enum pki_role role)
     }
     _cleanup_free_ char *message = xasprintf(
         "nobody uses the older authority for %ss any more: retired", pki_role_name(role));
-    tell(a, &SYSTEM, "retired", role, message);
+    tell(a, &SYSTEM, "retired", role, id, message);
     crl_touch(a->crl);
     a->changed(a->arg, role);
 }
@@ -258,7 +259,7 @@ int authorities_rollover(struct authorities *a, enum pki_role role, const struct
     }
     _cleanup_free_ char *message =
         xasprintf("%s rolled over the authority for %ss", actor->name, pki_role_name(role));
-    tell(a, actor, "rolled-over", role, message);
+    tell(a, actor, "rolled-over", role, pki_authority_id(a->pki, role), message);
     crl_touch(a->crl);
     a->changed(a->arg, role);
     check_soon(a);

@@ -97,8 +97,8 @@ def test_the_same_name_twice(v1, alice):
     assert v1.get(f"{BASES[0]}/alice/key").json()["data"] == before
 
 
-@pytest.mark.parametrize("name", ["ca", "CA", "server", "SERVER", ".a", "-a", "a%20b", "a;b", "%C3%A4",
-                                  "x" * 64, "y" * 300])
+@pytest.mark.parametrize("name", ["ca", "CA", "server", "SERVER", "DEFAULT", ".a", "-a", "a%20b", "a;b",
+                                  "%C3%A4", "x" * 64, "y" * 300])
 def test_names_that_are_refused(v1, name):
     for base in BASES:
         assert refused(v1.post(f"{base}/{name}", timeout=5), 400, '"name"')["message"].startswith(

@@ -15,10 +15,10 @@ enum {
     CLIENT_PORT_DEFAULT = 1194,
 };
 
-/* The name is the certificate's, and its files' ("ca.crt" is the authority's). */
+/* The name is the certificate's, and its files' ("ca.crt" is the authority's); see schema.h. */
 static int check_name(const char *id, struct error *error)
 {
-    if (strcasecmp(id, "ca") == 0 || strcasecmp(id, "server") == 0) {
+    if (strcasecmp(id, "ca") == 0 || strcasecmp(id, "server") == 0 || strcmp(id, "DEFAULT") == 0) {
         return error_set(error, 400, "/id", "\"id\" can't be \"%s\": the name is reserved", id);
     }
     if (!client_name_is_valid(id)) {
