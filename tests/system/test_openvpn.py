@@ -108,6 +108,12 @@ def test_static_address(lab):
         wait_pings(lab.host("Agent.1"), old, BACK_S)
 
 
+def test_hub_that_never_came_changes_nothing(lab):
+    with uninterrupted(lab.host("Agent.1"), lab.overlay_address("Agent.2")):
+        lab.api.post("/nodes", {"id": "A", "spec": {"hub": True, "services": ["vpn"]}})
+    lab.api.delete("/nodes/A")
+
+
 @pytest.mark.logs(*RECONNECT)
 @pytest.mark.parametrize("name", ["Server", "Agent.1"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

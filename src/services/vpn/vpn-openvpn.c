@@ -123,7 +123,7 @@ static int find_server(struct vpn *v, struct ip4_endpoint *remotes, size_t *ret_
 
     if (v->self.server[0] == '\0') {
         return error_set(error, 409, NULL,
-                         "the fabric openvpn needs a hub for its server, and no node is one");
+                         "the fabric openvpn needs a hub for its server, and none has joined");
     }
     if (!peer) {
         wait_for(v, "it isn't known yet where %s is, which runs the OpenVPN server",
