@@ -4,12 +4,13 @@ import signal
 
 import pytest
 
-from helpers import status_of, uninterrupted, wait_pings
-from openvpn_client import HubLog, Laptop, client_server, make_client, sessions, text_of
+from helpers import other_address, status_of, uninterrupted, wait_pings
+from openvpn_client import DEVICE, HubLog, Laptop, client_server, make_client, sessions, text_of
 from lab.processes import wait_for
 
 LAB = {"nodes": 2, "clouds": 2, "nat": 1}
 NODES = ["Server", "Agent.1", "Agent.2"]
+OTHER = "172.30.0.1"  # of the hub, for itself
 NAT_ADDRESS = "198.51.100.102"  # of cloud 2
 
 
@@ -66,6 +67,13 @@ def test_session_is_shown(lab, alice):
     assert session["from"].startswith("203.0.113.")
     assert session["rxBytes"] > 0 and session["txBytes"] > 0
     assert client_server(lab) == {"state": "running", "message": "1 of 1 client connected"}
+
+
+def test_reaches_no_other_address_of_the_hub(lab, alice):
+    with other_address(lab.host("Server"), OTHER):
+        alice.host.run(["ip", "route", "add", OTHER, "dev", DEVICE])
+        assert not alice.host.ping(OTHER)
+        wait_pings(alice.host, lab.overlay_address("Server"))
 
 
 def test_two_clients_reach_each_other(lab, alice, laptops):
