@@ -1,5 +1,6 @@
 """Devices from outside with stock OpenVPN: what they reach, who may, and what interrupts them."""
 import contextlib
+import re
 import signal
 
 import pytest
@@ -11,6 +12,7 @@ from lab.processes import wait_for
 LAB = {"nodes": 2, "clouds": 2, "nat": 1}
 NODES = ["Server", "Agent.1", "Agent.2"]
 OTHER = "172.30.0.1"  # of the hub, for itself
+SECOND = "198.51.100.250"  # of the hub, for everybody
 NAT_ADDRESS = "198.51.100.102"  # of cloud 2
 
 
@@ -74,6 +76,15 @@ def test_reaches_no_other_address_of_the_hub(lab, alice):
         alice.host.run(["ip", "route", "add", OTHER, "dev", DEVICE])
         assert not alice.host.ping(OTHER)
         wait_pings(alice.host, lab.overlay_address("Server"))
+
+
+def test_hub_answers_from_the_address_that_was_asked(lab, laptops):
+    with client(lab, "alice"), other_address(lab.host("Server"), SECOND, "eth0"):
+        text = re.sub(r"(?m)^remote \S+", f"remote {SECOND}", text_of(lab, "alice"))
+        laptops[0].put("alice", text)
+        laptops[0].run("alice")
+        laptops[0].wait_up()
+        wait_pings(laptops[0].host, lab.overlay_address("Agent.1"))
 
 
 def test_two_clients_reach_each_other(lab, alice, laptops):

@@ -229,7 +229,7 @@ static void add_certificate(const struct clients *c, struct buf *text)
 
 static void add_network(struct buf *text)
 {
-    buf_printf(text, "proto udp4\nallow-compression no\ndh none\n"
+    buf_printf(text, "proto udp4\nmultihome\nallow-compression no\ndh none\n"
                      "tls-version-min 1.2\n"
                      "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM\n"
                      "remote-cert-eku 2.25.201838361293746121.2\n"
