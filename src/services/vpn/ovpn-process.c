@@ -141,7 +141,8 @@ static void on_state(void *arg, const struct ovpn_state_line *line)
         o->was_connected = 1;
         set_state(o, OVPN_CONNECTED, "");
     } else {
-        int again = o->was_connected || strcmp(line->name, "RECONNECTING") == 0;
+        int again = o->was_connected || o->state == OVPN_RECONNECTING ||
+                    strcmp(line->name, "RECONNECTING") == 0;
         o->peer.port = 0;
         snprintf(message, sizeof message, "openvpn says %s%s%s", line->name,
                  line->description[0] ? ": " : "", line->description);

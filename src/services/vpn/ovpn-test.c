@@ -192,6 +192,16 @@ static int session_is_listed(const void *arg)
     return tear_down();
 }
 
+static int absent_server_is_looked_for(const void *arg)
+{
+    set_up();
+    demand(!applied(client, &CLIENT_SPEC));
+    eventually(ovpn_state(client) == OVPN_RECONNECTING);
+    eventually(strstr(ovpn_message(client), "WAIT"));
+    demand(ovpn_state(client) == OVPN_RECONNECTING && ovpn_matches(client, &CLIENT_SPEC));
+    return tear_down();
+}
+
 static int dropped_member_is_cut_and_refused(const void *arg)
 {
     struct error error = {0};
@@ -472,6 +482,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_HOST(session_is_listed),
+        ON_HOST(absent_server_is_looked_for),
         ON_HOST(dropped_member_is_cut_and_refused),
         ON_HOST(changed_member_comes_anew),
         ON_HOST(forgotten_session_is_cut),
