@@ -1,5 +1,6 @@
 """Devices from outside with stock OpenVPN: what they reach, who may, and what interrupts them."""
 import contextlib
+import json
 import re
 import signal
 
@@ -205,6 +206,34 @@ def test_agent_restart_interrupts_no_client(lab, alice):
             lab.host("Server").restart_agent(number)
             running(lab)
     assert daemon(lab) == pid
+
+
+def mtus(host):
+    links = json.loads(host.out(["ip", "-j", "link", "show"]))
+    return {link["ifname"]: link["mtu"] for link in links if link["ifname"].startswith("cnsmo")}
+
+
+def test_lost_default_route_restarts_nothing(lab, alice):
+    """As when a network is configured anew, on a machine whose network takes less than others."""
+    hub = lab.host("Server")
+    route = hub.out(["ip", "route", "show", "default"]).split()
+    hub.run(["ip", "link", "set", "eth0", "mtu", "1400"])
+    try:
+        wait_for("the smaller MTU", lambda: mtus(hub) == {"cnsmo0": 1320, "cnsmo-clients": 1320}, 10)
+        running(lab)
+        pid = daemon(lab)
+        hub.run(["ip", "route", "del", *route])
+        hub.run(["ip", "link", "set", "cnsmo-clients", "down"])
+        wait_for("a repair", lambda: "UP" in hub.out(["ip", "link", "show", "cnsmo-clients"]), 10)
+        assert mtus(hub) == {"cnsmo0": 1320, "cnsmo-clients": 1320}
+        hub.run(["ip", "route", "add", *route])
+        wait_pings(alice.host, lab.overlay_address("Agent.1"), 60)
+        assert daemon(lab) == pid
+    finally:
+        hub.run(["ip", "route", "replace", *route])
+        hub.run(["ip", "link", "set", "eth0", "mtu", "1500"])
+    wait_for("the MTU of before", lambda: mtus(hub) == {"cnsmo0": 1420, "cnsmo-clients": 1400}, 10)
+    running(lab)
 
 
 def test_hanging_daemon_is_replaced(lab, alice):
