@@ -43,7 +43,7 @@ enum {
 static const struct ovpn_spec SERVER_SPEC = {
     .device = "srv0", .server = 1, .port = PORT, .text = SERVER};
 static const struct ovpn_spec CLIENT_SPEC = {.device = "cli0", .text = CLIENT};
-static const struct ovpn_member ALICE = {.address = 0x0a090005, .mask_len = 24, .tag = ""};
+static const struct ovpn_member ALICE = {.address = 0x0a090005, .mask_len = 24};
 
 static uv_loop_t loop;
 static struct children *children;
@@ -208,7 +208,9 @@ static int dropped_member_is_cut_and_refused(const void *arg)
 
     set_up();
     connect_both();
-    demand(ovpn_member_drop(server, "alice", &error) == 0);
+    omap_foreach (e, ovpn_members(server)) {
+        demand(ovpn_member_drop(server, e->key, &error) == 0);
+    }
     eventually(!session_of("alice"));
     eventually(ovpn_state(client) == OVPN_RECONNECTING);
     demand(!ovpn_member_matches(server, "alice", &ALICE));
@@ -219,8 +221,9 @@ static int dropped_member_is_cut_and_refused(const void *arg)
 
 static int changed_member_comes_anew(const void *arg)
 {
-    static const struct ovpn_member OTHER = {.address = 0x0a090007, .mask_len = 24, .tag = ""};
-    static const struct ovpn_member TAGGED = {.address = 0x0a090007, .mask_len = 24, .tag = "2"};
+    static const struct ovpn_member OTHER = {.address = 0x0a090007, .mask_len = 24};
+    static const struct ovpn_member ROUTED = {
+        .address = 0x0a090007, .mask_len = 24, .route = {0x0a0a0000, 24}};
     struct error error = {0};
 
     set_up();
@@ -229,7 +232,7 @@ static int changed_member_comes_anew(const void *arg)
     demand(ovpn_member_matches(server, "alice", &OTHER));
     eventually(has_address(OTHER.address));
     unsigned long id = session_of("alice")->id;
-    demand(ovpn_member_put(server, "alice", &TAGGED, &error) == 0);
+    demand(ovpn_member_put(server, "alice", &ROUTED, &error) == 0);
     eventually(has_address(OTHER.address) && session_of("alice")->id != id);
     return tear_down();
 }

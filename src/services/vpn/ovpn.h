@@ -112,16 +112,13 @@ struct ovpn_member {
     uint32_t address;
     uint8_t mask_len;
     struct ip4_prefix route; /* addresses behind it that it also sends from; len 0: none */
-    /* Anything that shall end the member's session when it changes, such as a serial; "" if
-     * nothing. Printable, without newlines. */
-    const char *tag;
 };
 
 /* As of the last look or change: common name -> something. Valid until the next call. */
 const struct omap *ovpn_members(const struct ovpn *o);
 int ovpn_member_matches(const struct ovpn *o, const char *name, const struct ovpn_member *member);
 /* From now on it may connect and gets this address. A session that it has with another one (or
- * another tag) is ended, and the other end told to come back. */
+ * another route) is ended, and the other end told to come back. */
 int ovpn_member_put(struct ovpn *o, const char *name, const struct ovpn_member *member,
                     struct error *error);
 /* It may no longer, and its session is cut. */

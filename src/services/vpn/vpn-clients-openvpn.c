@@ -294,7 +294,7 @@ static enum backend_match compare_server(struct clients *c, const json_t *json)
 static int parse_member(const struct clients *c, const json_t *json,
                         struct ovpn_member *ret_member)
 {
-    *ret_member = (struct ovpn_member){.mask_len = c->spec.range.len, .tag = ""};
+    *ret_member = (struct ovpn_member){.mask_len = c->spec.range.len};
     return ip4_parse(json_get_string(json, "address", ""), &ret_member->address);
 }
 

@@ -183,10 +183,8 @@ static int make_spec(struct vpn *v, struct ovpn_spec *ret_spec, char **ret_text,
 
 static struct ovpn_member member_of(const struct vpn *v, const struct vpn_peer *peer)
 {
-    return (struct ovpn_member){.address = peer->address,
-                                .mask_len = v->self.range.len,
-                                .route = peer->client_range,
-                                .tag = ""};
+    return (struct ovpn_member){
+        .address = peer->address, .mask_len = v->self.range.len, .route = peer->client_range};
 }
 
 /* Has the server the member it needs, and a spoke none? */
