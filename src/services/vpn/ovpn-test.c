@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -338,6 +339,29 @@ static int unseen_session_shows_its_certificate_again(const void *arg)
     return tear_down();
 }
 
+static long log_size(const char *name)
+{
+    _cleanup_free_ char *path = xasprintf(LOG_DIR "/%s", name);
+    struct stat status;
+
+    return stat(path, &status) == 0 ? (long)status.st_size : -1;
+}
+
+static int log_does_not_grow_without_end(const void *arg)
+{
+    struct error error = {0};
+
+    set_up();
+    connect_both();
+    demand(truncate(LOG_DIR "/server.log", 3 << 19) == 0);
+    eventually(log_size("server.log") == 0);
+    demand(log_size("server.log.1") >= 3 << 19);
+    demand(ovpn_member_drop(server, "alice", &error) == 0);
+    eventually(log_size("server.log") > 0); /* it goes on there, from the beginning */
+    demand(log_size("server.log") < 1 << 19);
+    return tear_down();
+}
+
 static int same_text_is_kept(const void *arg)
 {
     struct error error = {0};
@@ -493,6 +517,7 @@ int main(void)
         ON_HOST(session_is_known_after_a_restart),
         ON_HOST(unseen_session_shows_its_certificate_again),
         ON_HOST(revoked_is_refused),
+        ON_HOST(log_does_not_grow_without_end),
         ON_HOST(same_text_is_kept),
         ON_HOST(other_text_restarts),
         ON_HOST(hung_daemon_is_replaced),

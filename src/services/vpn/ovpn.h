@@ -9,9 +9,10 @@
  *
  * Files, all under <run_dir>/vpn: <name>.conf, <name>.sock (management), <name>.crl, <name>.d/
  * (one file per member), <name>.serials (what certificate each session showed); the child is
- * called <name> too, so its log is <log_dir>/<name>.log. What the daemon was started with is told
- * by a hash of its configuration among its arguments: so a daemon that runs with another text is
- * known after any restart, and one with the same is kept.
+ * called <name> too, so its log is <log_dir>/<name>.log, which goes to <name>.log.1 when it has
+ * 1 MiB. What the daemon was started with is told by a hash of its configuration among its
+ * arguments: so a daemon that runs with another text is known after any restart, and one with the
+ * same is kept.
  *
  * In a driver, in this order:
  *
