@@ -53,6 +53,12 @@ int node_id_is_valid(const char *id)
     return is_label(id, strlen(id), ".-_");
 }
 
+int client_name_is_reserved(const char *name)
+{
+    return strcasecmp(name, "ca") == 0 || strcasecmp(name, "server") == 0 ||
+           strcmp(name, "DEFAULT") == 0 || strcmp(name, "UNDEF") == 0;
+}
+
 int client_name_is_valid(const char *name)
 {
     size_t size = strlen(name);
@@ -60,8 +66,7 @@ int client_name_is_valid(const char *name)
     return size > 0 && size <= 63 && isalnum((unsigned char)name[0]) &&
            strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") ==
                size &&
-           strcasecmp(name, "ca") != 0 && strcasecmp(name, "server") != 0 &&
-           strcmp(name, "DEFAULT") != 0;
+           !client_name_is_reserved(name);
 }
 
 static int is_dns_label(const char *text)

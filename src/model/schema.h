@@ -32,6 +32,9 @@ json_t *schema_fill(const json_t *schema, const json_t *value);
 int node_id_is_valid(const char *id);
 
 /* Names of outside clients: the same characters, and the last one may be any of them (API v1 lets
- * it); "ca" and "server" are reserved, in any case, and "DEFAULT" is, which openvpn never lets in
- * (in its client-config-dir that is everybody's file). */
+ * it); some are reserved. */
 int client_name_is_valid(const char *name);
+
+/* "ca" and "server", in any case, name files of their own; "DEFAULT" and "UNDEF" are openvpn's
+ * words for any client and for one that hasn't shown its certificate yet. */
+int client_name_is_reserved(const char *name);

@@ -44,8 +44,8 @@ def test_a_client_is_made_and_shown(own, admin, client):
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../x", "a\nb", "a b", ".a", "-a", "_a", "ä", "x" * 64,
-                                  "y" * 300, "ca", "CA", "Server", "server", "DEFAULT", "a\x00b",
-                                  "a;b", "$(x)"])
+                                  "y" * 300, "ca", "CA", "Server", "server", "DEFAULT", "UNDEF",
+                                  "a\x00b", "a;b", "$(x)"])
 def test_bad_names(admin, name):
     problem(admin.post(BASE, json={"id": name, "spec": {}}), 400, "/id" if "\x00" not in name else "")
 

@@ -53,6 +53,16 @@ def uninterrupted(host, address):
     assert not lost, f"{host.name} lost {len(lost)} packets to {address}: {lost[:20]}"
 
 
+@contextlib.contextmanager
+def other_address(host, address, device="lo"):
+    """An address of the machine that the overlay doesn't know."""
+    host.run(["ip", "addr", "add", f"{address}/32", "dev", device])
+    try:
+        yield
+    finally:
+        host.run(["ip", "addr", "del", f"{address}/32", "dev", device])
+
+
 def status_of(lab, name):
     return lab.api.get(f"/nodes/{name}")["status"]
 

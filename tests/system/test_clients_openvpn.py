@@ -1,15 +1,19 @@
 """Devices from outside with stock OpenVPN: what they reach, who may, and what interrupts them."""
 import contextlib
+import json
+import re
 import signal
 
 import pytest
 
-from helpers import status_of, uninterrupted, wait_pings
-from openvpn_client import HubLog, Laptop, client_server, make_client, sessions, text_of
+from helpers import other_address, status_of, uninterrupted, wait_pings
+from openvpn_client import DEVICE, HubLog, Laptop, client_server, make_client, sessions, text_of
 from lab.processes import wait_for
 
 LAB = {"nodes": 2, "clouds": 2, "nat": 1}
 NODES = ["Server", "Agent.1", "Agent.2"]
+OTHER = "172.30.0.1"  # of the hub, for itself
+SECOND = "198.51.100.250"  # of the hub, for everybody
 NAT_ADDRESS = "198.51.100.102"  # of cloud 2
 
 
@@ -66,6 +70,22 @@ def test_session_is_shown(lab, alice):
     assert session["from"].startswith("203.0.113.")
     assert session["rxBytes"] > 0 and session["txBytes"] > 0
     assert client_server(lab) == {"state": "running", "message": "1 of 1 client connected"}
+
+
+def test_reaches_no_other_address_of_the_hub(lab, alice):
+    with other_address(lab.host("Server"), OTHER):
+        alice.host.run(["ip", "route", "add", OTHER, "dev", DEVICE])
+        assert not alice.host.ping(OTHER)
+        wait_pings(alice.host, lab.overlay_address("Server"))
+
+
+def test_hub_answers_from_the_address_that_was_asked(lab, laptops):
+    with client(lab, "alice"), other_address(lab.host("Server"), SECOND, "eth0"):
+        text = re.sub(r"(?m)^remote \S+", f"remote {SECOND}", text_of(lab, "alice"))
+        laptops[0].put("alice", text)
+        laptops[0].run("alice")
+        laptops[0].wait_up()
+        wait_pings(laptops[0].host, lab.overlay_address("Agent.1"))
 
 
 def test_two_clients_reach_each_other(lab, alice, laptops):
@@ -186,6 +206,34 @@ def test_agent_restart_interrupts_no_client(lab, alice):
             lab.host("Server").restart_agent(number)
             running(lab)
     assert daemon(lab) == pid
+
+
+def mtus(host):
+    links = json.loads(host.out(["ip", "-j", "link", "show"]))
+    return {link["ifname"]: link["mtu"] for link in links if link["ifname"].startswith("cnsmo")}
+
+
+def test_lost_default_route_restarts_nothing(lab, alice):
+    """As when a network is configured anew, on a machine whose network takes less than others."""
+    hub = lab.host("Server")
+    route = hub.out(["ip", "route", "show", "default"]).split()
+    hub.run(["ip", "link", "set", "eth0", "mtu", "1400"])
+    try:
+        wait_for("the smaller MTU", lambda: mtus(hub) == {"cnsmo0": 1320, "cnsmo-clients": 1320}, 10)
+        running(lab)
+        pid = daemon(lab)
+        hub.run(["ip", "route", "del", *route])
+        hub.run(["ip", "link", "set", "cnsmo-clients", "down"])
+        wait_for("a repair", lambda: "UP" in hub.out(["ip", "link", "show", "cnsmo-clients"]), 10)
+        assert mtus(hub) == {"cnsmo0": 1320, "cnsmo-clients": 1320}
+        hub.run(["ip", "route", "add", *route])
+        wait_pings(alice.host, lab.overlay_address("Agent.1"), 60)
+        assert daemon(lab) == pid
+    finally:
+        hub.run(["ip", "route", "replace", *route])
+        hub.run(["ip", "link", "set", "eth0", "mtu", "1500"])
+    wait_for("the MTU of before", lambda: mtus(hub) == {"cnsmo0": 1420, "cnsmo-clients": 1400}, 10)
+    running(lab)
 
 
 def test_hanging_daemon_is_replaced(lab, alice):

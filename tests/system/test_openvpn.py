@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from helpers import gap, host_state, status_of, uninterrupted, wait_connected, wait_pings
+from helpers import (gap, host_state, other_address, status_of, uninterrupted, wait_connected,
+                     wait_pings)
 from openvpn_client import DEVICE, Laptop, client_server, make_client
 from lab.lab import TOP
 from lab.node import AGENT_LOG, clock_shift
@@ -61,6 +62,15 @@ def test_every_node_reaches_every_other(lab):
     assert lab.host("Agent.1").run(["wg", "show", "cnsmo0"], check=False).returncode != 0
 
 
+def test_other_addresses_of_the_hub_are_not_reached(lab):
+    one, other = lab.host("Agent.1"), "172.30.0.1"
+    with other_address(lab.host("Server"), other):
+        one.run(["ip", "route", "add", other, "dev", "cnsmo0"])
+        assert not one.ping(other)
+        one.run(["ip", "route", "del", other, "dev", "cnsmo0"])
+    wait_pings(one, lab.overlay_address("Server"))
+
+
 def test_large_packets_pass(lab):
     one = lab.host("Agent.1")
     assert one.ping(lab.overlay_address("Agent.2"), size=1392)
@@ -106,6 +116,12 @@ def test_static_address(lab):
         assert not lab.host("Agent.1").ping(old)
         lab.api.patch("/nodes/Agent.2?wait=applied&timeout=20", {"spec": {"address": old}})
         wait_pings(lab.host("Agent.1"), old, BACK_S)
+
+
+def test_hub_that_never_came_changes_nothing(lab):
+    with uninterrupted(lab.host("Agent.1"), lab.overlay_address("Agent.2")):
+        lab.api.post("/nodes", {"id": "A", "spec": {"hub": True, "services": ["vpn"]}})
+    lab.api.delete("/nodes/A")
 
 
 @pytest.mark.logs(*RECONNECT)

@@ -72,7 +72,6 @@ static char *member_text(const struct ovpn_member *member)
         buf_printf(&text, "iroute %s %s\n", ip4_format(member->route.address, address),
                    ip4_format(ip4_mask(member->route.len), mask));
     }
-    buf_printf(&text, "# %s\n", member->tag);
     return text.data;
 }
 
@@ -167,13 +166,13 @@ int ovpn_member_drop(struct ovpn *o, const char *name, struct error *error)
     if (rc < 0) {
         return rc;
     }
-    member_free(omap_del(&o->members, name));
     free(omap_del(&o->cut, name));
     rmdir(o->members_path); /* fails while there are others */
     if (o->management && check_name(name, NULL) == 0) {
         management_kill(o->management, name);
         management_ask(o->management);
     }
+    member_free(omap_del(&o->members, name)); /* last: the name may be the entry's own */
     return 0;
 }
 

@@ -18,6 +18,7 @@
 enum {
     CONF_SIZE_MAX = 1 << 20,
     LOG_TAIL_SIZE = 4096,
+    LOG_SIZE_MAX = 1 << 20,
     END_USEC = 4000000,   /* with explicit-exit-notify it takes two seconds to end */
     ANSWER_USEC = 500000, /* how long an answer is waited for before it is ended */
     HUNG_USEC = 4000000,  /* after it was found hung */
@@ -96,6 +97,11 @@ static char *configuration(const struct ovpn *o, const struct ovpn_spec *spec)
     return conf.data;
 }
 
+static char *log_path(const struct ovpn *o)
+{
+    return xasprintf("%s/%s.log", o->env.log_dir, o->name);
+}
+
 static const char *const NO_ARGUMENTS[] = {NULL};
 
 struct arguments {
@@ -141,13 +147,33 @@ static void on_state(void *arg, const struct ovpn_state_line *line)
         o->was_connected = 1;
         set_state(o, OVPN_CONNECTED, "");
     } else {
-        int again = o->was_connected || strcmp(line->name, "RECONNECTING") == 0;
+        int again = o->was_connected || o->state == OVPN_RECONNECTING ||
+                    strcmp(line->name, "RECONNECTING") == 0;
         o->peer.port = 0;
         snprintf(message, sizeof message, "openvpn says %s%s%s", line->name,
                  line->description[0] ? ": " : "", line->description);
         set_state(o, again ? OVPN_RECONNECTING : OVPN_STARTING, message);
     }
     tell_changed(o, before);
+}
+
+/* Everybody who is refused, and a server that is away, make it log for as long as that lasts. */
+static void bound_log(struct ovpn *o)
+{
+    _cleanup_buf_ struct buf text = BUF_INIT(2 * LOG_SIZE_MAX);
+    _cleanup_free_ char *path = log_path(o);
+    _cleanup_free_ char *older = xasprintf("%s.1", path);
+    struct stat status;
+
+    if (stat(path, &status) < 0 || status.st_size < LOG_SIZE_MAX) {
+        return;
+    }
+    if (file_read(path, &text) == 0 && text.data) {
+        file_write_atomic(older, text.data, text.size, 0640);
+    }
+    if (truncate(path, 0) == 0 && o->log_size > 0) {
+        o->log_size = 0;
+    }
 }
 
 static void on_sessions(void *arg, unsigned serial, struct ovpn_session *sessions, size_t len)
@@ -158,6 +184,7 @@ static void on_sessions(void *arg, unsigned serial, struct ovpn_session *session
     o->sessions = sessions;
     o->sessions_len = len;
     o->answered = 1;
+    bound_log(o);
     ovpn_revoked_sweep(o);
     ovpn_members_sweep(o, serial);
 }
@@ -225,7 +252,7 @@ static int says_nothing(const char *line)
 /* The last line that the daemon logged since we started it, without blame for its end itself. */
 static void last_words(const struct ovpn *o, char *text, size_t size)
 {
-    _cleanup_free_ char *path = xasprintf("%s/%s.log", o->env.log_dir, o->name);
+    _cleanup_free_ char *path = log_path(o);
     char tail[LOG_TAIL_SIZE], *rest = tail;
     FILE *log = fopen(path, "re");
 
@@ -398,7 +425,7 @@ static int check_port(uint16_t port, struct error *error)
 
 static void note_log_size(struct ovpn *o)
 {
-    _cleanup_free_ char *path = xasprintf("%s/%s.log", o->env.log_dir, o->name);
+    _cleanup_free_ char *path = log_path(o);
     struct stat status;
 
     o->log_size = stat(path, &status) == 0 ? status.st_size : 0;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -43,7 +44,7 @@ enum {
 static const struct ovpn_spec SERVER_SPEC = {
     .device = "srv0", .server = 1, .port = PORT, .text = SERVER};
 static const struct ovpn_spec CLIENT_SPEC = {.device = "cli0", .text = CLIENT};
-static const struct ovpn_member ALICE = {.address = 0x0a090005, .mask_len = 24, .tag = ""};
+static const struct ovpn_member ALICE = {.address = 0x0a090005, .mask_len = 24};
 
 static uv_loop_t loop;
 static struct children *children;
@@ -192,13 +193,25 @@ static int session_is_listed(const void *arg)
     return tear_down();
 }
 
+static int absent_server_is_looked_for(const void *arg)
+{
+    set_up();
+    demand(!applied(client, &CLIENT_SPEC));
+    eventually(ovpn_state(client) == OVPN_RECONNECTING);
+    eventually(strstr(ovpn_message(client), "WAIT"));
+    demand(ovpn_state(client) == OVPN_RECONNECTING && ovpn_matches(client, &CLIENT_SPEC));
+    return tear_down();
+}
+
 static int dropped_member_is_cut_and_refused(const void *arg)
 {
     struct error error = {0};
 
     set_up();
     connect_both();
-    demand(ovpn_member_drop(server, "alice", &error) == 0);
+    omap_foreach (e, ovpn_members(server)) {
+        demand(ovpn_member_drop(server, e->key, &error) == 0);
+    }
     eventually(!session_of("alice"));
     eventually(ovpn_state(client) == OVPN_RECONNECTING);
     demand(!ovpn_member_matches(server, "alice", &ALICE));
@@ -209,8 +222,9 @@ static int dropped_member_is_cut_and_refused(const void *arg)
 
 static int changed_member_comes_anew(const void *arg)
 {
-    static const struct ovpn_member OTHER = {.address = 0x0a090007, .mask_len = 24, .tag = ""};
-    static const struct ovpn_member TAGGED = {.address = 0x0a090007, .mask_len = 24, .tag = "2"};
+    static const struct ovpn_member OTHER = {.address = 0x0a090007, .mask_len = 24};
+    static const struct ovpn_member ROUTED = {
+        .address = 0x0a090007, .mask_len = 24, .route = {0x0a0a0000, 24}};
     struct error error = {0};
 
     set_up();
@@ -219,7 +233,7 @@ static int changed_member_comes_anew(const void *arg)
     demand(ovpn_member_matches(server, "alice", &OTHER));
     eventually(has_address(OTHER.address));
     unsigned long id = session_of("alice")->id;
-    demand(ovpn_member_put(server, "alice", &TAGGED, &error) == 0);
+    demand(ovpn_member_put(server, "alice", &ROUTED, &error) == 0);
     eventually(has_address(OTHER.address) && session_of("alice")->id != id);
     return tear_down();
 }
@@ -322,6 +336,29 @@ static int unseen_session_shows_its_certificate_again(const void *arg)
     eventually(session_of("alice"));
     demand(ovpn_crl_put(server, crl, &error) == 0);
     eventually(!session_of("alice") && ovpn_state(client) == OVPN_RECONNECTING);
+    return tear_down();
+}
+
+static long log_size(const char *name)
+{
+    _cleanup_free_ char *path = xasprintf(LOG_DIR "/%s", name);
+    struct stat status;
+
+    return stat(path, &status) == 0 ? (long)status.st_size : -1;
+}
+
+static int log_does_not_grow_without_end(const void *arg)
+{
+    struct error error = {0};
+
+    set_up();
+    connect_both();
+    demand(truncate(LOG_DIR "/server.log", 3 << 19) == 0);
+    eventually(log_size("server.log") == 0);
+    demand(log_size("server.log.1") >= 3 << 19);
+    demand(ovpn_member_drop(server, "alice", &error) == 0);
+    eventually(log_size("server.log") > 0); /* it goes on there, from the beginning */
+    demand(log_size("server.log") < 1 << 19);
     return tear_down();
 }
 
@@ -472,6 +509,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_HOST(session_is_listed),
+        ON_HOST(absent_server_is_looked_for),
         ON_HOST(dropped_member_is_cut_and_refused),
         ON_HOST(changed_member_comes_anew),
         ON_HOST(forgotten_session_is_cut),
@@ -479,6 +517,7 @@ int main(void)
         ON_HOST(session_is_known_after_a_restart),
         ON_HOST(unseen_session_shows_its_certificate_again),
         ON_HOST(revoked_is_refused),
+        ON_HOST(log_does_not_grow_without_end),
         ON_HOST(same_text_is_kept),
         ON_HOST(other_text_restarts),
         ON_HOST(hung_daemon_is_replaced),

@@ -9,9 +9,10 @@
  *
  * Files, all under <run_dir>/vpn: <name>.conf, <name>.sock (management), <name>.crl, <name>.d/
  * (one file per member), <name>.serials (what certificate each session showed); the child is
- * called <name> too, so its log is <log_dir>/<name>.log. What the daemon was started with is told
- * by a hash of its configuration among its arguments: so a daemon that runs with another text is
- * known after any restart, and one with the same is kept.
+ * called <name> too, so its log is <log_dir>/<name>.log, which goes to <name>.log.1 when it has
+ * 1 MiB. What the daemon was started with is told by a hash of its configuration among its
+ * arguments: so a daemon that runs with another text is known after any restart, and one with the
+ * same is kept.
  *
  * In a driver, in this order:
  *
@@ -112,16 +113,13 @@ struct ovpn_member {
     uint32_t address;
     uint8_t mask_len;
     struct ip4_prefix route; /* addresses behind it that it also sends from; len 0: none */
-    /* Anything that shall end the member's session when it changes, such as a serial; "" if
-     * nothing. Printable, without newlines. */
-    const char *tag;
 };
 
 /* As of the last look or change: common name -> something. Valid until the next call. */
 const struct omap *ovpn_members(const struct ovpn *o);
 int ovpn_member_matches(const struct ovpn *o, const char *name, const struct ovpn_member *member);
 /* From now on it may connect and gets this address. A session that it has with another one (or
- * another tag) is ended, and the other end told to come back. */
+ * another route) is ended, and the other end told to come back. */
 int ovpn_member_put(struct ovpn *o, const char *name, const struct ovpn_member *member,
                     struct error *error);
 /* It may no longer, and its session is cut. */

@@ -61,7 +61,8 @@ static int look(struct clients *c, struct clients_device *ret_device)
     keep_own(&device);
     device.ours = device.link.index && ovpn_device_ours(&device.link);
     device.forwarding = device.link.index && vpn_link_forwards(CLIENTS_DEVICE);
-    device.wanted_mtu_bytes = vpn_link_choose_mtu(c->nl, links, len, MTU_MAX);
+    device.wanted_mtu_bytes =
+        vpn_link_choose_mtu(c->nl, links, len, device.link.mtu_bytes, MTU_MAX);
     *ret_device = device;
     return 0;
 }

@@ -229,7 +229,7 @@ static void add_certificate(const struct clients *c, struct buf *text)
 
 static void add_network(struct buf *text)
 {
-    buf_printf(text, "proto udp4\nallow-compression no\ndh none\n"
+    buf_printf(text, "proto udp4\nmultihome\nallow-compression no\ndh none\n"
                      "tls-version-min 1.2\n"
                      "data-ciphers AES-256-GCM:CHACHA20-POLY1305:AES-128-GCM\n"
                      "remote-cert-eku 2.25.201838361293746121.2\n"
@@ -294,7 +294,7 @@ static enum backend_match compare_server(struct clients *c, const json_t *json)
 static int parse_member(const struct clients *c, const json_t *json,
                         struct ovpn_member *ret_member)
 {
-    *ret_member = (struct ovpn_member){.mask_len = c->spec.range.len, .tag = ""};
+    *ret_member = (struct ovpn_member){.mask_len = c->spec.range.len};
     return ip4_parse(json_get_string(json, "address", ""), &ret_member->address);
 }
 

@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "lib/json.h"
 #include "lib/mem.h"
@@ -15,10 +14,10 @@ enum {
     CLIENT_PORT_DEFAULT = 1194,
 };
 
-/* The name is the certificate's, and its files' ("ca.crt" is the authority's); see schema.h. */
+/* The name is the certificate's, and its files'. */
 static int check_name(const char *id, struct error *error)
 {
-    if (strcasecmp(id, "ca") == 0 || strcasecmp(id, "server") == 0 || strcmp(id, "DEFAULT") == 0) {
+    if (client_name_is_reserved(id)) {
         return error_set(error, 400, "/id", "\"id\" can't be \"%s\": the name is reserved", id);
     }
     if (!client_name_is_valid(id)) {

@@ -76,7 +76,7 @@ static int look(struct vpn *v, struct vpn_device_state *ret_state)
     keep_own_routes(&state, clients_index);
     state.ours = state.link.index && strcmp(state.link.alias, NETLINK_ALIAS) == 0;
     state.forwarding = state.link.index && vpn_link_forwards(VPN_DEVICE);
-    state.chosen_mtu_bytes = vpn_link_choose_mtu(v->nl, links, len, MTU_MAX);
+    state.chosen_mtu_bytes = vpn_link_choose_mtu(v->nl, links, len, state.link.mtu_bytes, MTU_MAX);
     *ret_state = state;
     return 0;
 }

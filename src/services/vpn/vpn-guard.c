@@ -5,6 +5,8 @@
  * comes from there is forwarded to the overlay only.
  *
  *     arriving   overlay addresses on another device than the tunnel (and lo)       dropped
+ *                through the tunnel or from clients, but not to the overlay: this
+ *                machine's other addresses are none of theirs                       dropped
  *     forwarded  through the tunnel, but not from overlay to overlay                dropped
  *     leaving    to the overlay through another device                              dropped
  *                TCP's MSS is clamped to the route; no ICMP redirects (a hub sends packets back
@@ -90,6 +92,13 @@ static void add_arriving(json_t *list, const char *field, struct ip4_prefix rang
                        drop()));
 }
 
+static void add_arriving_for_others(json_t *list, const char *device, struct ip4_prefix range)
+{
+    add_rule(list, "arriving",
+             json_pack("[o,o,o]", match_meta("==", "iifname", device),
+                       match_range("!=", "daddr", range), drop()));
+}
+
 /* From one device of clients to no other but this and the tunnel. */
 static void add_clients_forwarded(json_t *list, const char *device, const char *other)
 {
@@ -147,8 +156,10 @@ static void add_clients_leaving(json_t *list, struct ip4_prefix clients)
 static void add_all_arriving(json_t *list, const struct vpn_self_spec *self)
 {
     if (self->client_range.len) {
+        add_arriving_for_others(list, VPN_CLIENTS_DEVICE, self->range);
         add_clients_arriving(list, self->client_range);
     }
+    add_arriving_for_others(list, VPN_DEVICE, self->range);
     add_arriving(list, "saddr", self->range);
     add_arriving(list, "daddr", self->range);
 }

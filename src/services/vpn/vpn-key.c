@@ -5,8 +5,8 @@
  *     vpn/wireguard.generation  which one it is: vpn/self's keyGeneration when it was made; a
  *                               missing file is 0
  *     vpn/wireguard.next        the one that comes next. While it is there the server is told its
- *                               public key, and when our own vpn/peer comes back with that, so
- *                               that the others have it, it becomes the key */
+ *                               public key, and when vpn/self says that the others are told
+ *                               that, it becomes the key */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>

@@ -15,12 +15,12 @@ enum {
 };
 
 unsigned vpn_link_choose_mtu(struct netlink *nl, const struct netlink_link *links, size_t len,
-                             unsigned max_bytes)
+                             unsigned now_bytes, unsigned max_bytes)
 {
     int index;
 
     if (netlink_route_lookup(nl, SOMEWHERE, &index) < 0) {
-        return max_bytes;
+        return now_bytes && now_bytes < max_bytes ? now_bytes : max_bytes;
     }
     for (size_t i = 0; i < len; i++) {
         unsigned mtu = links[i].mtu_bytes;

@@ -123,7 +123,7 @@ static int find_server(struct vpn *v, struct ip4_endpoint *remotes, size_t *ret_
 
     if (v->self.server[0] == '\0') {
         return error_set(error, 409, NULL,
-                         "the fabric openvpn needs a hub for its server, and no node is one");
+                         "the fabric openvpn needs a hub for its server, and none has joined");
     }
     if (!peer) {
         wait_for(v, "it isn't known yet where %s is, which runs the OpenVPN server",
@@ -183,10 +183,8 @@ static int make_spec(struct vpn *v, struct ovpn_spec *ret_spec, char **ret_text,
 
 static struct ovpn_member member_of(const struct vpn *v, const struct vpn_peer *peer)
 {
-    return (struct ovpn_member){.address = peer->address,
-                                .mask_len = v->self.range.len,
-                                .route = peer->client_range,
-                                .tag = ""};
+    return (struct ovpn_member){
+        .address = peer->address, .mask_len = v->self.range.len, .route = peer->client_range};
 }
 
 /* Has the server the member it needs, and a spoke none? */

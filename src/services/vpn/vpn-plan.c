@@ -90,14 +90,16 @@ struct choosing {
 static void choose_server(void *arg, const char *hub, const json_t *value)
 {
     struct choosing *choosing = arg;
-    _cleanup_free_ char *key = xasprintf("index/service/vpn/%s", hub);
+    _cleanup_free_ char *runs = xasprintf("index/service/vpn/%s", hub);
+    _cleanup_free_ char *came = xasprintf("fact/%s/core.seen", hub);
 
-    if (!choosing->server && view_get(choosing->view, key)) {
+    if (!choosing->server && view_get(choosing->view, runs) && view_get(choosing->view, came)) {
         choosing->server = hub;
     }
 }
 
-/* The node whose OpenVPN server everybody uses: the first hub in the order of ids. */
+/* The node whose OpenVPN server everybody uses: the first hub in the order of ids. One whose
+ * machine hasn't joined yet runs none. */
 static const char *server_of(const json_t *overlay, struct view *view)
 {
     struct choosing choosing = {.view = view};
