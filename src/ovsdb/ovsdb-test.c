@@ -188,14 +188,18 @@ static void say(struct world *w, const char *text)
     fake_peer_send(&w->peer, text, strlen(text));
 }
 
-/* Waits until the client has said that, and forgets all it has said. */
+/* Waits until the client has said that, and forgets all up to there: what came with it is heard
+ * next. */
 static void hear(struct world *w, const char *text)
 {
-    while (!w->peer.received.data || !strstr(w->peer.received.data, text)) {
-        run_until(&w->c.loop, &w->peer.received_len, (int)w->peer.received.size + 1);
+    struct buf *received = &w->peer.received;
+    const char *found;
+
+    while (!received->data || !(found = strstr(received->data, text))) {
+        run_until(&w->c.loop, &w->peer.received_len, (int)received->size + 1);
     }
-    buf_consume(&w->peer.received, w->peer.received.size);
-    w->peer.received_len = 0;
+    buf_consume(received, (size_t)(found - received->data) + strlen(text));
+    w->peer.received_len = (int)received->size;
 }
 
 static void open_with(struct world *w, struct ovsdb_config config)
