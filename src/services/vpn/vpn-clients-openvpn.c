@@ -2,8 +2,7 @@
  *
  *     vpn/clients/<node>           device, address, route, and the daemon
  *     vpn/client/openvpn/<name>    that the daemon lets this client in, with its address
- *     vpn/crl                      certificates that are revoked; other drivers have their own
- * copy
+ *     vpn/crl                      certificates that are revoked; other drivers have a copy, too
  *
  * A client reaches nodes and other clients through this host's kernel, so that the guard and
  * whatever filters on the overlay see all of it. Certificates of nodes are refused here, and
