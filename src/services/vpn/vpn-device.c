@@ -76,20 +76,22 @@ static int look(struct vpn *v, struct vpn_device_state *ret_state)
     keep_own_routes(&state, clients_index);
     state.ours = state.link.index && strcmp(state.link.alias, NETLINK_ALIAS) == 0;
     state.forwarding = state.link.index && vpn_link_forwards(VPN_DEVICE);
-    state.chosen_mtu_bytes = vpn_link_choose_mtu(v->nl, links, len, state.link.mtu_bytes, MTU_MAX);
+    state.chosen_mtu_bytes =
+        vpn_link_choose_mtu(v->nl, links, len, v->device.chosen_mtu_bytes, MTU_MAX);
     *ret_state = state;
     return 0;
 }
 
 int vpn_device_observe(struct vpn *v, struct error *error)
 {
-    struct vpn_device_state *state = &v->device;
+    struct vpn_device_state *state = &v->device, seen;
 
+    int rc = look(v, &seen);
     vpn_device_state_done(state);
-    int rc = look(v, state);
     if (rc < 0) {
         return vpn_failed(rc, error, "ask the kernel for links");
     }
+    *state = seen;
     for (size_t i = 0; VPN_FABRICS[i]; i++) {
         VPN_FABRICS[i]->observe(v);
         if (state->link.index && !state->link.alias[0] &&

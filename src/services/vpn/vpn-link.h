@@ -7,7 +7,7 @@
 
 /* What fits through the way to the rest of the world with a tunnel's headers around it, at most
  * `max_bytes`. `links` are all links of the host. While there is no way, as when a network is
- * configured anew, it stays as it is: `now_bytes`, 0 if there is no device yet. */
+ * configured anew, it stays as it is: `now_bytes`, 0 if nothing was chosen yet. */
 unsigned vpn_link_choose_mtu(struct netlink *nl, const struct netlink_link *links, size_t len,
                              unsigned now_bytes, unsigned max_bytes);
 
