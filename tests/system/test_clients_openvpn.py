@@ -288,5 +288,5 @@ def test_nothing_is_left_without_clients(lab, laptops):
              lambda: not hub.processes("openvpn")
              and hub.run(["ip", "link", "show", "cnsmo-clients"], check=False).returncode != 0, 20)
     assert "10.77.1" not in hub.out(["ip", "route", "show", "dev", "cnsmo-clients"], check=False)
-    assert not client_server(lab)
+    wait_for("a status without the server", lambda: not client_server(lab), 10)
     assert status_of(lab, "Server")["services"]["vpn"]["state"] == "running"
