@@ -18,6 +18,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdint.h>
 #include <uv.h>
 
 #include "lib/error.h"
@@ -58,7 +59,15 @@ struct backend_env {
      * unchanged ones cost nothing. */
     void (*report)(void *arg, const char *name, json_t *value);
     void *report_arg;
+    /* Tells the server a counter's new total, "sdn/filter/7"; it never goes backwards. Sent in
+     * batches, and all again after a reconnect. Either may be NULL. */
+    void (*count)(void *arg, const char *name, uint64_t packets, uint64_t bytes);
+    void (*count_gone)(void *arg, const char *name);
+    void *count_arg;
 };
+
+/* The answer to a question, once: a borrowed body, or NULL and the error. */
+typedef void backend_answer_fn(void *arg, const json_t *body, const struct error *error);
 
 struct backend {
     const char *service; /* "vpn" */
@@ -88,6 +97,10 @@ struct backend {
      * several drivers of one service the first tells state and message, the others only what they
      * add, or NULL for nothing. */
     json_t *(*status)(void *self);
+
+    /* A question about how the host is now ("sdn/flows"): 0, and done() comes, at once or later
+     * and before stop() has ended; -ENOENT if it isn't for this driver. May be NULL. */
+    int (*ask)(void *self, const char *what, backend_answer_fn *done, void *arg);
 };
 
 /* All backends built in, NULL-terminated, in the order in which they build on each other. Made by
