@@ -417,6 +417,19 @@ json_t *reconcile_status(const struct reconcile *r)
     return all;
 }
 
+int reconcile_ask(struct reconcile *r, const char *what, backend_answer_fn *done, void *arg)
+{
+    int rc = -ENOENT;
+
+    for (size_t i = 0; rc == -ENOENT && i < r->driver_len; i++) {
+        const struct driver *driver = &r->drivers[i];
+        if (driver->self && driver->backend->ask) {
+            rc = driver->backend->ask(driver->self, what, done, arg);
+        }
+    }
+    return rc;
+}
+
 static void load(struct reconcile *r)
 {
     _cleanup_free_ char *aside = xasprintf("%s.corrupt", r->path);
