@@ -433,7 +433,7 @@ int reconcile_ask(struct reconcile *r, const char *what, backend_answer_fn *done
     int rc = -ENOENT;
 
     for (size_t i = 0; rc == -ENOENT && i < r->driver_len; i++) {
-        const struct driver *driver = &r->drivers[i];
+        const struct reconcile_driver *driver = &r->drivers[i];
         if (driver->self && driver->backend->ask) {
             rc = driver->backend->ask(driver->self, what, done, arg);
         }
