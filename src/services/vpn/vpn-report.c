@@ -233,7 +233,9 @@ json_t *vpn_status(void *self)
     json_t *peers = peers_status(v, &count);
     describe(v, &count, text, sizeof text);
     if (v->problem[0]) {
-        state = v->starting ? "starting" : "failed";
+        /* Without the bridge the overlay works as it did, but sdn doesn't. */
+        int works = v->waits_usec && !vpn_is_inside(v, &v->device);
+        state = works ? "degraded" : v->starting ? "starting" : "failed";
         message = v->problem;
     } else if (v->starting) {
         state = "starting";
