@@ -1,4 +1,4 @@
-/* sdn-objects.h - filters and raw flows, the server's half: what they say, where they hold.
+/* sdn-kinds.h - filters and raw flows, the server's half: what they say, where they hold.
  *
  *     text from outside ──► sdn_*_validate: every rule that the schema can't say
  *                       ──► sdn_*_claims:   the same one twice is refused
