@@ -20,6 +20,7 @@ enum {
     BUSY_MSEC = 1000, /* then they come this far apart: something undoes what we do */
     LEAVE_ROUNDS = 100,
     LEAVE_PAUSE_MSEC = 50,
+    LOOK_MSEC = 500, /* for a driver to find out how the host is, outside of the loop */
     ERRORS_MAX = 100, /* reported at once */
 };
 
@@ -37,6 +38,7 @@ struct reconcile {
     uv_timer_t timer;
     int known;               /* there is a replica: from the file or from the server */
     int unsaved;             /* the file doesn't have the replica as it is */
+    int is_outside;          /* the loop runs for a driver's sake: no passes */
     unsigned failures, busy; /* passes in a row: that failed, that changed something */
     reconcile_applied_fn *applied;
     void *arg;
@@ -134,7 +136,10 @@ static void driver_pass(struct reconcile *r, struct driver *driver, int removals
     if (rc == 0) {
         rc = backend->observe(driver->self, &states, &error);
     }
-    if (rc < 0) {
+    if (rc == -EAGAIN) {
+        outcome->changes++;
+        outcome->waiting++;
+    } else if (rc < 0) {
         outcome->blind++;
         note(outcome, backend->service, error.detail[0] ? error.detail : strerror(-rc));
     } else {
@@ -146,6 +151,48 @@ static void driver_pass(struct reconcile *r, struct driver *driver, int removals
     }
     free(batch.items);
     omap_clear(&states, backend->free_state);
+}
+
+/* --- outside of the loop --- */
+
+static void on_time_over(uv_timer_t *timer)
+{
+    *(int *)timer->data = 1;
+}
+
+static void on_end_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+/* Runs the loop, in which no pass is made meanwhile: until the driver knows how the host is, or
+ * else (is_looking 0) for that time. */
+static void run_loop(struct reconcile *r, const struct driver *driver, int is_looking,
+                     uint64_t msec)
+{
+    uv_timer_t *end = xnew(uv_timer_t);
+    int is_over = 0;
+
+    r->is_outside = 1;
+    uv_timer_init(r->env.loop, end);
+    end->data = &is_over;
+    uv_update_time(r->env.loop);
+    uv_timer_start(end, on_time_over, msec, 0);
+    while (!is_over && (!is_looking || driver->backend->is_looking(driver->self))) {
+        uv_run(r->env.loop, UV_RUN_ONCE);
+    }
+    uv_close((uv_handle_t *)end, on_end_closed);
+    r->is_outside = 0;
+}
+
+/* Before a pass that is made outside of the loop. */
+static void let_look(struct reconcile *r, struct driver *driver)
+{
+    struct error error;
+
+    if (driver->backend->is_looking && driver_start(r, driver, &error) == 0) {
+        run_loop(r, driver, 1, LOOK_MSEC);
+    }
 }
 
 /* --- passes --- */
@@ -200,6 +247,9 @@ int reconcile_pass(struct reconcile *r, struct error *error)
     if (!r->known) {
         return 0;
     }
+    for (size_t i = 0; i < r->driver_len; i++) {
+        let_look(r, &r->drivers[i]);
+    }
     struct outcome outcome = run_pass(r);
     const json_t *first = json_array_get(outcome.errors, 0);
     int rc = (int)outcome.changes;
@@ -245,7 +295,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct reconcile *r = timer->data;
 
-    if (!r->known) {
+    if (!r->known || r->is_outside) {
         return;
     }
     struct outcome outcome = run_pass(r);
@@ -339,6 +389,7 @@ static int remove_all(struct reconcile *r, struct driver *driver, struct error *
 {
     for (int round = 0;; round++) {
         struct outcome outcome = {.errors = json_array()};
+        let_look(r, driver);
         driver_pass(r, driver, 1, &outcome);
         const json_t *first = json_array_get(outcome.errors, 0);
         int clean = outcome.changes == 0 && !first;
@@ -351,7 +402,9 @@ static int remove_all(struct reconcile *r, struct driver *driver, struct error *
         if (clean || round == LEAVE_ROUNDS) {
             return clean ? 0 : -EIO;
         }
-        if (round > 0) {
+        if (round > 0 && driver->backend->is_looking && driver->self) {
+            run_loop(r, driver, 0, LEAVE_PAUSE_MSEC);
+        } else if (round > 0) {
             poll(NULL, 0, LEAVE_PAUSE_MSEC); /* the loop isn't running any more */
         }
     }
