@@ -35,6 +35,8 @@ def on(lab):
 
 @pytest.mark.parametrize("name", ON_AND_OFF)
 def test_on_and_off_while_packets_flow(lab, name):
+    if traces(lab.host(name)):
+        turn_off(lab, name)
     before = host_state(lab.host(name))
     with pausing_at_most(lab.host("Agent.2"), lab.overlay_address(name), PAUSE_S):
         turn_on(lab, name)
