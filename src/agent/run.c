@@ -17,7 +17,7 @@
 enum {
     STATUS_MSEC = 1000,
     STATUS_SOON_MSEC = 1, /* after what waits to be sent: writing it takes longer */
-    LAST_MSEC = 2000, /* how long what is being closed may take */
+    LAST_MSEC = 2000,     /* how long what is being closed may take */
 };
 
 struct agent {
