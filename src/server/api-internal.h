@@ -47,6 +47,7 @@ struct api_route {
     int loopback_free;   /* from 127.0.0.1 or ::1 nobody is asked who they are */
     int hidden;          /* not in the document */
     int makes_conflicts; /* it may answer 409; routes over objects that write do anyway */
+    int asks_node;       /* it may answer 503: the node is away */
     int good_status;
     struct api_doc doc;
     const struct kind *kind; /* of a route over objects, else NULL */
@@ -62,6 +63,7 @@ struct api {
     struct deployment *deployment;
     struct pki *pki;
     struct authorities *authorities;
+    struct agents *agents;
     struct auth *auth;
     struct http_server *http;
     char **advertise;
@@ -179,6 +181,12 @@ int client_prepare(struct api *api, struct client_change *change, struct error *
 int client_read_file(struct api_call *call, const char *id, const char *file, struct buf *out,
                      struct error *error);
 extern const struct api_route CLIENT_ROUTES[]; /* ended by .method NULL, as those below */
+
+/* --- api-counters.c --- */
+/* 404 or 409 unless there is such a node, and it runs sdn. */
+int api_check_sdn(const struct api *api, const char *node, struct error *error);
+void counters_metrics(const struct api *api, struct buf *buf);
+extern const struct api_route COUNTER_ROUTES[];
 
 /* --- api-v1-certs.c --- */
 extern const struct api_route V1_CERT_ROUTES[];

@@ -332,6 +332,7 @@ static struct api *make(uv_loop_t *loop, struct deployment *deployment, struct p
         api->advertise[i] = xstrdup(config->advertise[i]);
     }
     api->authorities = config->authorities;
+    api->agents = config->agents;
     api->link_port = config->link_port;
     api->cors_origin = config->cors_origin ? xstrdup(config->cors_origin) : NULL;
     api->scratch_dir = xstrdup(config->scratch_dir ? config->scratch_dir : "/tmp");
