@@ -87,11 +87,9 @@ static void get_node_series(struct api_call *call)
 static void on_flows(void *arg, const json_t *body, const struct error *error)
 {
     struct api_call *call = arg;
-    struct error stopping;
 
     if (call->api->freed) {
-        error_set(&stopping, 503, NULL, "the server is stopping");
-        call_fail(call, &stopping);
+        call_fail_stopping(call);
     } else if (body) {
         call_reply_json(call, 200, json_incref((json_t *)body));
     } else {

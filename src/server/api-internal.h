@@ -113,6 +113,8 @@ void call_reply_json(struct api_call *call, int status, json_t *json); /* takes 
 void call_reply_text(struct api_call *call, int status, const char *type, const char *text);
 void call_reply_empty(struct api_call *call, int status);
 void call_fail(struct api_call *call, const struct error *error);
+/* 503: for an answer that comes when api->freed. */
+void call_fail_stopping(struct api_call *call);
 /* With 429 and Retry-After. */
 void call_fail_later(struct api_call *call, unsigned retry_sec, const struct error *error);
 /* For answers that http makes otherwise (file, stream). */
@@ -190,6 +192,13 @@ extern const struct api_route COUNTER_ROUTES[];
 
 /* --- api-v1-certs.c --- */
 extern const struct api_route V1_CERT_ROUTES[];
+
+/* --- api-v1-sdn.c, api-v1-block.c --- */
+enum {
+    V1_WAIT_MSEC = 10000, /* for a filter to be in force, or to be gone */
+};
+void v1_block(struct api_call *call);
+extern const struct api_route V1_SDN_ROUTES[];
 
 /* --- api-session.c --- */
 void session_create(struct api_call *call);

@@ -71,6 +71,14 @@ void call_fail_later(struct api_call *call, unsigned retry_sec, const struct err
     call_fail(call, error);
 }
 
+void call_fail_stopping(struct api_call *call)
+{
+    struct error error;
+
+    error_set(&error, 503, NULL, "the server is stopping");
+    call_fail(call, &error);
+}
+
 void call_actor(const struct api_call *call, struct actor *ret_actor)
 {
     *ret_actor = (struct actor){.name = call->who.user[0] ? call->who.user : "-",
