@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "server/api-internal.h"
-#include "services/sdn/sdn-objects.h"
+#include "services/sdn/sdn-kinds.h"
 
 static const char PORT[] = "tcp-destination-port";
 static const char DESTINATION[] = "ip4-destination";

@@ -5,7 +5,7 @@
 
 #include "server/agents.h"
 #include "server/api-internal.h"
-#include "services/sdn/sdn-objects.h"
+#include "services/sdn/sdn-kinds.h"
 
 enum {
     BODY_MAX = 4096,

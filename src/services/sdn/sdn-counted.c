@@ -5,7 +5,7 @@
 #include "core/counters.h"
 #include "lib/json.h"
 #include "lib/mem.h"
-#include "services/sdn/sdn-objects.h"
+#include "services/sdn/sdn-kinds.h"
 
 enum {
     NODES_SHOWN_MAX = 100, /* the sums are over all of them */

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "lib/json.h"
-#include "services/sdn/sdn-objects.h"
+#include "services/sdn/sdn-kinds.h"
 
 /* The bridge carries what vpn's tunnel brings. A node may lose sdn while filters name it: they are
  * on none then, and say so. */
