@@ -49,4 +49,5 @@ const struct service SERVICE_SDN = {
     .validate = validate,
     .claims = claims,
     .plan = sdn_plan,
+    .status = sdn_status,
 };
