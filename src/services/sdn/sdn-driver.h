@@ -21,7 +21,7 @@
 #include "openflow/conn.h"
 #include "ovsdb/ovsdb.h"
 #include "ovsdb/vswitch.h"
-#include "services/sdn/sdn-objects.h"
+#include "services/sdn/sdn-set.h"
 
 enum {
     SDN_GRACE_MSEC = 3000, /* a restart of Open vSwitch isn't an error yet */

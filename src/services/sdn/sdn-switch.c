@@ -61,6 +61,9 @@ static void sweep(struct sdn *s)
 
 static void forget_only(struct sdn *s)
 {
+    for (size_t i = 0; i < s->only_len; i++) {
+        s->only[i]->is_changing = 0;
+    }
     free(TAKE(s->only));
     s->only_len = 0;
 }
@@ -218,9 +221,10 @@ static void end_bundle(struct sdn *s)
         s->only_len = s->change_len;
     }
     for (size_t i = 0; i < s->change_len; i++) {
-        s->changes[i].object->is_changing = 0;
         if (s->only) {
             s->only[i] = s->changes[i].object;
+        } else {
+            s->changes[i].object->is_changing = 0;
         }
     }
     free(TAKE(s->changes));

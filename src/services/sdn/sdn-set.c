@@ -1,4 +1,4 @@
-#include "services/sdn/sdn-objects.h"
+#include "services/sdn/sdn-set.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* sdn-objects.h - what is wanted on the switch and what was found there, one object per cookie.
+/* sdn-set.h - what is wanted on the switch and what was found there, one object per cookie.
  *
  * An object is a filter, a flow or a part of the base. What is wanted is given by sdn_want(), what
  * is there by reading the switch:
