@@ -1,5 +1,7 @@
 /* The laws (core/laws.h). Open vSwitch runs on the host from the start, with a bridge of somebody
  * else's; the tunnel's end is there, as vpn makes it. */
+#include <stdlib.h>
+
 #include "core/laws.h"
 #include "services/overlay.h"
 #include "services/sdn/sdn-backend.h"
@@ -42,7 +44,8 @@ static const char *const *const FOREIGN[] = {
          "--detach", "--no-chdir"),
     ARGV("ovs-vsctl", "add-br", "theirs", "--", "set", "bridge", "theirs", "datapath_type=netdev"),
     ARGV("ip", "link", "add", OVERLAY_PORT, "type", "veth", "peer", "name", OVERLAY_INNER),
-    ARGV("ip", "link", "set", OVERLAY_PORT, "alias", "cnsmo"),
+    /* As Open vSwitch has its ports, so that they look the same before and after. */
+    ARGV("ip", "link", "set", OVERLAY_PORT, "up", "promisc", "on", "alias", "cnsmo"),
     NULL,
 };
 
@@ -51,5 +54,6 @@ static const struct laws_case CASE = {
 
 int main(void)
 {
+    setenv("OVS_RUNDIR", RUN, 1);
     return laws_main(&CASE);
 }

@@ -2,12 +2,18 @@
 #include "services/sdn/sdn-fixture.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/reconcile.h"
+#include "lib/clock.h"
 #include "lib/mem.h"
 #include "lib/netlink.h"
 #include "services/overlay.h"
+
+enum {
+    MANY = 10000,
+};
 
 #define FILTER(number) "sdn/filter/" number "/" NODE
 #define DROP(direction, protocol, port)                                                           \
@@ -274,6 +280,58 @@ static void stranger_is_left_alone(void **state)
     agent_stop(&a);
 }
 
+static int count_flows(struct agent *a, const void *wanted)
+{
+    _cleanup_free_ char *flows = flows_now();
+    int len = 0;
+
+    for (const char *at = flows; (at = strchr(at, '\n')); at++) {
+        len++;
+    }
+    return len == *(const int *)wanted;
+}
+
+static void put_many(struct agent *a, int len)
+{
+    for (int i = 0; i < len; i++) {
+        _cleanup_free_ char *key = xasprintf("sdn/filter/%d/" NODE, 1000 + i);
+        _cleanup_free_ char *body =
+            xasprintf("{\"direction\":\"both\",\"protocol\":\"tcp\",\"source\":\"0.0.0.0/0\","
+                      "\"destination\":\"10.1.%d.%d\",\"port\":\"80\",\"priority\":1000}",
+                      i / 256, i % 256);
+        agent_put(a, key, body);
+    }
+}
+
+/* Ten thousand at once, one more, and all away. */
+static void takes_many(void **state)
+{
+    int base = 9, all = base + 2 * MANY, more = all + 1;
+    struct agent a;
+
+    agent_start(&a);
+    agent_put(&a, SELF_KEY, SELF_BODY);
+    agent_settle(&a);
+    agent_wait(&a, count_flows, &base, "only the base");
+    put_many(&a, MANY);
+    int64_t began = clock_monotonic_usec();
+    agent_settle(&a);
+    int64_t after_all = clock_monotonic_usec();
+    assert_true(count_flows(&a, &all));
+    agent_put(&a, FILTER("7"), DROP("in", "udp", "1919"));
+    int64_t began_one = clock_monotonic_usec();
+    agent_settle(&a);
+    int64_t after_one = clock_monotonic_usec();
+    assert_true(count_flows(&a, &more));
+    printf("%d filters in %lld ms, one more in %lld ms\n", MANY,
+           (long long)(after_all - began) / 1000, (long long)(after_one - began_one) / 1000);
+    json_object_clear(a.resources);
+    agent_put(&a, SELF_KEY, SELF_BODY);
+    agent_settle(&a);
+    assert_true(count_flows(&a, &base));
+    agent_stop(&a);
+}
+
 static void leaving_takes_the_bridge_away(void **state)
 {
     struct error error;
@@ -302,6 +360,7 @@ int sdn_tests(void)
         cmocka_unit_test(hung_switch_is_told),
         cmocka_unit_test(answers_what_is_in_the_switch),
         cmocka_unit_test(stranger_is_left_alone),
+        cmocka_unit_test(takes_many),
         cmocka_unit_test(leaving_takes_the_bridge_away),
     };
 
