@@ -284,8 +284,9 @@ static void on_committed(void *arg, const struct error *error)
         return;
     }
     forget_only(s);
-    if (s->is_refused) {
-        s->is_ordered = 1; /* the others, without what was refused */
+    if (s->is_refused || error->status == 503) {
+        /* The others, without what was refused; or all, over the next connection. */
+        s->is_ordered = 1;
         sdn_step(s);
         sdn_wake(s);
     } else {
