@@ -284,9 +284,10 @@ static void on_committed(void *arg, const struct error *error)
         return;
     }
     forget_only(s);
-    if (s->is_refused || error->status == 503) {
-        /* The others, without what was refused; or all, over the next connection. */
-        s->is_ordered = 1;
+    if (error->status == 503) {
+        s->is_ordered = 1; /* the connection is gone, which its closed() tells; then all of it */
+    } else if (s->is_refused) {
+        s->is_ordered = 1; /* the others, without what was refused */
         sdn_step(s);
         sdn_wake(s);
     } else {
@@ -340,6 +341,10 @@ static void change_flows(struct sdn *s)
     if (rc < 0) {
         end_bundle(s);
         forget_only(s);
+        if (rc == -ENOTCONN) {
+            s->is_ordered = 1; /* it ends just now; over the next one */
+            return;
+        }
         error_set(&error, error_status(rc), NULL, "cannot change the flows: %s", strerror(-rc));
         sdn_fail(s, &error);
         return;
