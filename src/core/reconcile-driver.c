@@ -209,6 +209,7 @@ uint64_t driver_backoff_msec(unsigned failures)
 
 static void set_due(struct reconcile_driver *d, const struct outcome *outcome)
 {
+    uv_update_time(d->env.loop); /* the pass took a while */
     uint64_t now = uv_now(d->env.loop);
     int failed = json_array_size(d->errors) > 0;
 
