@@ -36,14 +36,16 @@ def default_build():
 
 class Lab:
     def __init__(self, nodes=3, clouds=2, nat=0, fabric="wireguard", services=("vpn",), slot=None,
-                 folder=None, build=None):
-        """`nat`: how many clouds (the last ones) are behind a NAT, or a list of kinds of NAT."""
+                 folder=None, build=None, ovs=None):
+        """`nat`: how many clouds (the last ones) are behind a NAT, or a list of kinds of NAT.
+        `ovs`: does Open vSwitch run on the machines? By default if the services hold sdn."""
         slot = int(os.environ.get("CNSMO_LAB_SLOT", "0")) if slot is None else slot
         self.slot = slot
         self.folder = pathlib.Path(folder or TOP / (f".lab-{slot}" if slot else ".lab")).resolve()
         self.build = build
         self.count = nodes
         self.fabric, self.services = fabric, list(services)
+        self.ovs = "sdn" in self.services if ovs is None else ovs
         kinds = ["cone"] * nat if isinstance(nat, int) else list(nat)
         if nodes < 0 or set(kinds) - set(NAT_KINDS):
             raise LabError("a lab has no negative number of nodes, and NAT is "
@@ -76,7 +78,7 @@ class Lab:
     def _remember(self):
         options = {"nodes": self.count, "clouds": len(self.topology.clouds),
                    "nat": self.topology.nat, "fabric": self.fabric, "services": self.services,
-                   "slot": self.slot}
+                   "slot": self.slot, "ovs": self.ovs}
         machines = [[name, host.cloud] for name, host in self.hosts.items()]
         text = json.dumps({"options": options, "machines": machines}, indent=1)
         (self.folder / "lab.json").write_text(text)
@@ -172,6 +174,8 @@ class Lab:
     def boot(self, name):
         self.hosts[name].boot()
         self.topology.cables[name].plug()
+        if self.ovs:
+            self.hosts[name].start_ovs()
 
     def restart(self, name):
         """Pulls a machine's plug and boots it again, with what its boot would start."""

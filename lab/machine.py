@@ -162,11 +162,16 @@ class Machine:
                 continue
         return found
 
-    def kill_processes(self, name, number=9):
-        """Kills every program called `name` in this machine and waits until it is gone."""
+    def signal_processes(self, name, number):
+        """Sends a signal to every program called `name` in this machine; returns their pids."""
         pids = self.processes(name)
         for pid in pids:
             os.kill(pid, number)
+        return pids
+
+    def kill_processes(self, name, number=9):
+        """Kills every program called `name` in this machine and waits until it is gone."""
+        pids = self.signal_processes(name, number)
         wait_for(f"the end of {name} on {self.name}",
                  lambda: not any(processes.alive(pid) for pid in pids), 20)
         return pids

@@ -4,7 +4,7 @@ import os
 import pathlib
 import shutil
 
-from lab.machine import Machine
+from lab.ovs import OvsMachine
 from lab.processes import LabError, wait_for
 
 AGENT_LOG = "cnsmo-agent/agent.log"
@@ -25,7 +25,7 @@ def clock_shift(shift):
             "ASAN_OPTIONS": f"{asan}:verify_asan_link_order=0".lstrip(":")}
 
 
-class Node(Machine):
+class Node(OvsMachine):
     """A machine with an agent."""
 
     def join(self, token, *options, check=True, env=None, timeout=60):

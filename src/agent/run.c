@@ -114,7 +114,10 @@ static int start_reconcile(struct agent *agent, struct error *error)
                               .run_dir = agent->paths->run_dir,
                               .log_dir = agent->paths->log_dir,
                               .report = connection_report,
-                              .report_arg = agent->connection};
+                              .report_arg = agent->connection,
+                              .count = connection_count,
+                              .count_gone = connection_count_gone,
+                              .count_arg = agent->connection};
 
     return reconcile_new(&agent->loop, agent->paths->state_dir, BACKENDS, &env, on_applied, agent,
                          &agent->reconcile, error);

@@ -90,7 +90,12 @@ struct backend {
     /* Frees it; leaves the host as it is (children go on). */
     void (*stop)(void *self);
 
-    /* Fills `states`: key -> a state that free_state frees. */
+    /* Is it still finding out how the host is, by an answer that the loop will bring? Then
+     * observe() says -EAGAIN, and those who make passes outside of the loop (`leave`, tests) run
+     * it for a moment first. May be NULL. */
+    int (*is_looking)(void *self);
+
+    /* Fills `states`: key -> a state that free_state frees. -EAGAIN: not known yet, soon. */
     int (*observe)(void *self, struct omap *states, struct error *error);
     void (*free_state)(void *state);
     enum backend_match (*compare)(void *self, const char *key, const json_t *spec,

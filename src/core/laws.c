@@ -244,8 +244,8 @@ static int law_strangers(const void *arg)
     const struct laws_case *laws = arg;
     struct looks looks = learn(laws);
 
-    demand(!host_lost(looks.none, looks.a), "A takes away what isn't ours");
-    demand(!host_lost(looks.none, looks.b), "B takes away what isn't ours");
+    demand(!host_lost(looks.none, looks.a, laws->shared), "A takes away what isn't ours");
+    demand(!host_lost(looks.none, looks.b, laws->shared), "B takes away what isn't ours");
     forget(&looks);
     return 0;
 }

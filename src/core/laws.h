@@ -41,6 +41,9 @@ struct laws_case {
     /* Puts into the state directory what joining puts there and the driver needs; NULL: nothing.
      */
     void (*joined)(const char *state_dir);
+    /* A link that another driver makes and this one gives addresses: it may change while resources
+     * are there. NULL: none. */
+    const char *shared;
 };
 
 /* Runs all laws as cmocka tests; the exit code for main(). */

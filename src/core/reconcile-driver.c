@@ -1,4 +1,5 @@
 /* reconcile-driver.c - one pass of one driver: look, compare, apply. */
+#include <errno.h>
 #include <string.h>
 
 #include "core/reconcile-internal.h"
@@ -165,6 +166,11 @@ static void apply(struct reconcile_driver *d, struct batch *batch, struct outcom
     free(batch->items);
 }
 
+int driver_start(struct reconcile_driver *d, struct error *error)
+{
+    return d->self ? 0 : d->backend->start(&d->env, &d->self, error);
+}
+
 static void pass_whole(struct reconcile_driver *d, int removals_only, struct outcome *outcome)
 {
     struct omap states = {0};
@@ -173,9 +179,13 @@ static void pass_whole(struct reconcile_driver *d, int removals_only, struct out
 
     d->whole = 0;
     omap_clear(&d->keys, NULL);
-    int rc = d->self ? 0 : d->backend->start(&d->env, &d->self, &error);
+    int rc = driver_start(d, &error);
     rc = rc < 0 ? rc : d->backend->observe(d->self, &states, &error);
-    if (rc < 0) {
+    if (rc == -EAGAIN) {
+        d->whole = 1;
+        outcome->changes++;
+        outcome->waiting++;
+    } else if (rc < 0) {
         d->whole = 1;
         outcome->is_blind = 1;
         reconcile_note(d->errors, d->backend->service,

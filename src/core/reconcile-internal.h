@@ -52,6 +52,9 @@ void driver_init(struct reconcile_driver *d, struct reconcile *r, const struct r
                  const struct backend *backend, const struct backend_env *env);
 void driver_done(struct reconcile_driver *d);
 
+/* 0 too if it has started; else it is tried again at each pass. */
+int driver_start(struct reconcile_driver *d, struct error *error);
+
 /* This key (NULL: everything) is to be looked at, not before `due`. */
 void driver_mark(struct reconcile_driver *d, const char *key, uint64_t due);
 /* Passes in a row don't count any more: what it must do is another thing now. */

@@ -14,6 +14,7 @@
 enum {
     LEAVE_ROUNDS = 100,
     LEAVE_PAUSE_MSEC = 50,
+    LOOK_MSEC = 500, /* for a driver to find out how the host is, outside of the loop */
     NSEC_PER_MSEC = 1000000,
 };
 
@@ -25,6 +26,7 @@ struct reconcile {
     struct omap unowned; /* keys of resources that no driver knows; the values mean nothing */
     uv_loop_t *loop;
     uv_timer_t timer;
+    int is_outside;         /* the loop runs for a driver's sake: no passes */
     int known;              /* there is a replica: from the file or from the server */
     int unsaved;            /* the file doesn't have the replica as it is */
     unsigned save_failures; /* in a row */
@@ -149,6 +151,50 @@ static struct outcome pass(struct reconcile *r, struct reconcile_driver *d)
     return outcome;
 }
 
+/* --- outside of the loop --- */
+
+static void on_time_over(uv_timer_t *timer)
+{
+    *(int *)timer->data = 1;
+}
+
+static void on_end_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+/* Runs the loop, in which no pass is made meanwhile: until the driver knows how the host is, or
+ * else (is_looking 0) for that time. */
+static void run_loop(struct reconcile_driver *d, int is_looking, uint64_t msec)
+{
+    struct reconcile *r = d->reconcile;
+    uv_timer_t *end = xnew(uv_timer_t);
+    int is_over = 0;
+
+    r->is_outside = 1;
+    uv_timer_init(r->loop, end);
+    end->data = &is_over;
+    uv_update_time(r->loop);
+    uv_timer_start(end, on_time_over, msec, 0);
+    while (!is_over && (!is_looking || d->backend->is_looking(d->self))) {
+        uv_run(r->loop, UV_RUN_ONCE);
+    }
+    uv_close((uv_handle_t *)end, on_end_closed);
+    r->is_outside = 0;
+}
+
+/* Before a pass that is made outside of the loop. */
+static void let_look(struct reconcile_driver *d)
+{
+    struct error error;
+
+    if (d->backend->is_looking && driver_start(d, &error) == 0) {
+        run_loop(d, 1, LOOK_MSEC);
+    }
+}
+
+/* --- outcome --- */
+
 /* All that isn't in force, a new reference. A resource that no driver of ours knows is told, not
  * passed over. */
 static json_t *collect_errors(const struct reconcile *r)
@@ -194,6 +240,7 @@ int reconcile_pass(struct reconcile *r, struct error *error)
         return 0;
     }
     for (size_t i = 0; i < r->driver_len; i++) {
+        let_look(&r->drivers[i]);
         driver_mark(&r->drivers[i], NULL, NEVER);
         struct outcome outcome = pass(r, &r->drivers[i]);
         changes += (int)outcome.changes;
@@ -250,6 +297,9 @@ static void on_timer(uv_timer_t *timer)
     struct reconcile *r = timer->data;
     uint64_t began = uv_hrtime(), now = in_msec(r, 0);
 
+    if (r->is_outside) {
+        return;
+    }
     r->due = NEVER;
     for (size_t i = 0; i < r->driver_len; i++) {
         if (r->drivers[i].due <= now) {
@@ -352,6 +402,7 @@ const char *reconcile_digest(const struct reconcile *r, char hex[33])
 static int remove_all(struct reconcile_driver *driver, struct error *error)
 {
     for (int round = 0;; round++) {
+        let_look(driver);
         struct outcome outcome = driver_remove(driver);
         const json_t *first = json_array_get(driver->errors, 0);
         int clean = outcome.changes == 0 && !first;
@@ -363,7 +414,9 @@ static int remove_all(struct reconcile_driver *driver, struct error *error)
         if (clean || round == LEAVE_ROUNDS) {
             return clean ? 0 : -EIO;
         }
-        if (round > 0) {
+        if (round > 0 && driver->backend->is_looking && driver->self) {
+            run_loop(driver, 0, LEAVE_PAUSE_MSEC);
+        } else if (round > 0) {
             poll(NULL, 0, LEAVE_PAUSE_MSEC); /* the loop isn't running any more */
         }
     }
@@ -427,6 +480,19 @@ json_t *reconcile_status(const struct reconcile *r)
         json_decref(status);
     }
     return all;
+}
+
+int reconcile_ask(struct reconcile *r, const char *what, backend_answer_fn *done, void *arg)
+{
+    int rc = -ENOENT;
+
+    for (size_t i = 0; rc == -ENOENT && i < r->driver_len; i++) {
+        const struct reconcile_driver *driver = &r->drivers[i];
+        if (driver->self && driver->backend->ask) {
+            rc = driver->backend->ask(driver->self, what, done, arg);
+        }
+    }
+    return rc;
 }
 
 static void load(struct reconcile *r)

@@ -77,6 +77,9 @@ int reconcile_pass(struct reconcile *r, struct error *error);
 /* Removes everything of ours from the host and restores it; for `leave`. */
 int reconcile_leave(struct reconcile *r, struct error *error);
 
+/* A question to the drivers (backend.h): 0, and done() comes; -ENOENT: it is for none of them. */
+int reconcile_ask(struct reconcile *r, const char *what, backend_answer_fn *done, void *arg);
+
 /* {"vpn":{...}} from the drivers' status(), a new reference. Of a service with several drivers the
  * first one's members count, what the others add comes to them, and lists of one name are joined.
  */

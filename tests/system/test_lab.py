@@ -79,6 +79,40 @@ def test_down_after_a_crash_half_way(tmp_path):
     wait_for("the end of every trace", lambda: not traces(lab), 5)
 
 
+def test_open_vswitch_runs_where_sdn_does(tmp_path):
+    lab = Lab(nodes=1, clouds=1, slot=9, folder=tmp_path / "lab", services=["vpn", "sdn"],
+              build=os.environ["CNSMO_BUILD"])
+    lab.prepare()
+    try:
+        host = lab.host("Agent.1")
+        host.run(["ovs-vsctl", "--timeout=10", "add-br", "x0", "--", "set", "bridge", "x0",
+                  "datapath_type=netdev"])
+        before = host.processes("ovs-vswitchd")
+        host.restart_vswitchd()
+        assert host.processes("ovs-vswitchd") != before
+        ask = ["ovs-appctl", "--timeout=1", "-t", "ovs-vswitchd", "version"]
+        host.hang_vswitchd()
+        assert host.run(ask, check=False).returncode != 0
+        host.resume_vswitchd()
+        assert host.run(ask).returncode == 0
+        lab.restart("Agent.1")
+        assert host.out(["ovs-vsctl", "--timeout=10", "list-br"]).split() == ["x0"]
+        host.stop_ovs()
+        assert not host.ovs_runs()
+    finally:
+        lab.down()
+
+
+def test_open_vswitch_can_be_missing(tmp_path):
+    lab = Lab(nodes=0, slot=9, folder=tmp_path / "lab", services=["vpn", "sdn"], ovs=False,
+              build=os.environ["CNSMO_BUILD"])
+    lab.prepare()
+    try:
+        assert not lab.host("Server").ovs_runs()
+    finally:
+        lab.down()
+
+
 def test_a_failed_start_leaves_only_logs(tmp_path):
     lab = Lab(nodes=1, clouds=1, slot=9, folder=tmp_path / "lab", build=os.environ["CNSMO_BUILD"])
     lab.services = ["no-such-service"]
