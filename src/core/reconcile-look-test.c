@@ -29,6 +29,7 @@ struct part {
     struct omap accepted; /* answered with "not yet", in force when finish() is called */
     int is_slow;          /* applies answer "not yet" */
     int fails;            /* applies fail */
+    int wakes;            /* so many looks find that everything should be looked at */
     unsigned observed, looked, compared, applied, items;
     unsigned others; /* calls of the other drivers when it was last applied */
 };
@@ -96,6 +97,10 @@ static const void *look(void *self, const char *key)
     struct part *part = self;
 
     part->looked++;
+    if (part->wakes > 0) {
+        part->wakes--;
+        reconcile_wake(part->env->reconcile);
+    }
     return omap_get(&part->things, key);
 }
 
@@ -407,6 +412,19 @@ static void a_wake_is_for_one_driver(void **state)
     assert_int_equal(f->key.observed, 1);
 }
 
+static void a_wake_within_a_pass_is_heard(void **state)
+{
+    struct fixture *f = *state;
+
+    f->key.wakes = 1;
+    put(f, "key/new", 1);
+    put(f, "key/other", 1);
+    sync_now(f);
+    run_until_acked(f);
+    assert_int_equal(f->key.items, 2);
+    assert_int_equal(f->key.observed, 1);
+}
+
 static void a_revision_without_changes_calls_nobody(void **state)
 {
     struct fixture *f = *state;
@@ -485,6 +503,7 @@ int main(void)
         LOOK_TEST(a_key_of_two_is_acknowledged_by_both),
         LOOK_TEST(the_owner_is_driven_first_and_then_all_look),
         LOOK_TEST(a_wake_is_for_one_driver),
+        LOOK_TEST(a_wake_within_a_pass_is_heard),
         LOOK_TEST(a_revision_without_changes_calls_nobody),
         LOOK_TEST(a_burst_is_applied_together),
         LOOK_TEST(what_failed_is_told_until_it_works),
