@@ -170,7 +170,7 @@ static void run_loop(struct reconcile *r, const struct reconcile_driver *d, int 
 static void let_look(struct reconcile *r, struct reconcile_driver *d)
 {
     if (d->backend->is_looking) {
-        driver_start(d, NULL); /* else the pass does, and tells why it can't */
+        driver_start(d, NULL); /* the pass tells a failure */
     }
     if (is_looking(d)) {
         run_loop(r, d, 1, LOOK_MSEC);
