@@ -75,6 +75,10 @@ enum exit_code cli_waited(const struct response *response);
 enum exit_code cli_write(struct cli *cli, const char *method, const char *path,
                          const json_t *body);
 
+/* Creates an object of the command's kind with the members that were given, after `complete` has
+ * added to them what their short forms mean (object.c). It may be NULL. */
+enum exit_code cli_add(struct cli *cli, void (*complete)(json_t *spec));
+
 /* Makes a file of what `fill` writes to the descriptor, or fills standard output for "-" (file.c).
  * It is its owner's alone from the beginning (0600), and takes its name when it is whole: what was
  * there before is never half replaced. `fill` gives CLI_OK, or has said what is wrong. */
@@ -132,5 +136,6 @@ command_fn run_export, run_apply;                                           /* a
 command_fn run_backup;                                                      /* backup.c */
 command_fn run_authority_list, run_authority_rollover;                      /* authority.c */
 command_fn run_client_add, run_client_config, run_client_renew, run_rotate; /* vpn.c */
+command_fn run_filter_add, run_flows, run_watch;                            /* sdn.c */
 command_fn run_version, run_help;                                           /* help.c */
 command_fn run_completion;                                                  /* completion.c */

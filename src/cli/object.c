@@ -241,7 +241,7 @@ static enum exit_code ask_secrets(const struct cli *cli, json_t *spec)
     return CLI_OK;
 }
 
-int run_add(struct cli *cli)
+enum exit_code cli_add(struct cli *cli, void (*complete)(json_t *spec))
 {
     json_t *spec = json_object();
     json_t *body = json_pack("{s:o}", "spec", spec);
@@ -254,11 +254,19 @@ int run_add(struct cli *cli)
     if (code == CLI_OK) {
         code = ask_secrets(cli, spec);
     }
+    if (code == CLI_OK && complete) {
+        complete(spec);
+    }
     if (code == CLI_OK) {
         code = write_object(cli, "POST", NULL, body);
     }
     json_decref(body);
     return code;
+}
+
+int run_add(struct cli *cli)
+{
+    return cli_add(cli, NULL);
 }
 
 int run_set(struct cli *cli)

@@ -10,6 +10,10 @@
 #include "lib/mem.h"
 #include "model/schema.h"
 
+enum {
+    COUNTED_DIGITS_MAX = 9,
+};
+
 /* A write under way; it owns copies of everything, since a lost race builds it again. */
 struct writing {
     struct deployment *d;
@@ -21,6 +25,7 @@ struct writing {
     char *actor_name, *actor_source;
     enum role actor_role;
     unsigned tries;
+    int is_counted; /* the id is ours, and another one if the race for it was lost */
     write_done_fn *done;
     void *arg;
 };
@@ -53,8 +58,22 @@ json_t *write_value(const json_t *spec, const json_t *sealed)
     return value;
 }
 
+/* A counted object may be made with the id that it had elsewhere: a number. */
+static int check_number(const char *id, struct error *error)
+{
+    size_t size = strlen(id);
+
+    return size > 0 && size <= COUNTED_DIGITS_MAX && id[0] != '0' &&
+                   strspn(id, "0123456789") == size
+               ? 0
+               : error_set(error, 400, "/id", "\"id\" must be a number from 1 to 999999999");
+}
+
 static int check_id(const struct kind *kind, const char *id, struct error *error)
 {
+    if (kind->ids == KIND_ID_COUNTED) {
+        return check_number(id, error);
+    }
     if (kind->ids == KIND_ID_SINGLETON) {
         return error_set(error, 404, NULL, "there is no %s \"%s\"", kind->name, id);
     }
@@ -70,9 +89,29 @@ static int check_id(const struct kind *kind, const char *id, struct error *error
     return 0;
 }
 
+static json_int_t last_counted(const struct writing *w, const struct kind *kind)
+{
+    _cleanup_free_ char *key = xasprintf("counter/%s", kind->name);
+
+    return json_get_integer(tree_value(&w->d->tree, key), "last", 0);
+}
+
+/* Ids that are counted from now on are higher than this one. */
+static void raise_counter(struct writing *w, const struct kind *kind, struct change *change)
+{
+    _cleanup_free_ char *key = xasprintf("counter/%s", kind->name);
+    json_int_t id = strtoll(w->id, NULL, 10);
+
+    change_expect(change, key);
+    if (id > last_counted(w, kind)) {
+        json_t *value = json_pack("{s:I}", "last", id);
+        change_put(change, key, value);
+        json_decref(value);
+    }
+}
+
 /* Draws or counts an id where the caller gave none. */
-static int make_id(struct writing *w, const struct kind *kind, struct change *change,
-                   struct error *error)
+static int make_id(struct writing *w, const struct kind *kind, struct error *error)
 {
     if (kind->ids == KIND_ID_RANDOM) {
         uint8_t bytes[8];
@@ -83,13 +122,9 @@ static int make_id(struct writing *w, const struct kind *kind, struct change *ch
         return 0;
     }
     if (kind->ids == KIND_ID_COUNTED) {
-        _cleanup_free_ char *key = xasprintf("counter/%s", kind->name);
-        json_int_t last = json_get_integer(tree_value(&w->d->tree, key), "last", 0);
-        json_t *value = json_pack("{s:I}", "last", last + 1);
-        change_expect(change, key);
-        change_put(change, key, value);
-        json_decref(value);
-        w->id = xasprintf("%" PRId64, (int64_t)last + 1);
+        w->is_counted = 1;
+        free(w->id);
+        w->id = xasprintf("%" PRId64, (int64_t)last_counted(w, kind) + 1);
         return 0;
     }
     return error_set(error, 400, "/id", "\"id\" is required");
@@ -179,9 +214,12 @@ static int build(struct writing *w, struct change *change, char **ret_key, json_
         return error_set(error, 404, NULL, "there is no %s \"%s\"", w->kind, w->id ? w->id : "");
     }
     if (w->verb == WRITE_CREATE) {
-        rc = w->id ? check_id(kind, w->id, error) : make_id(w, kind, change, error);
+        rc = w->id && !w->is_counted ? check_id(kind, w->id, error) : make_id(w, kind, error);
         if (rc < 0) {
             return rc;
+        }
+        if (kind->ids == KIND_ID_COUNTED) {
+            raise_counter(w, kind, change);
         }
     } else if (w->verb == WRITE_DELETE && kind->ids == KIND_ID_SINGLETON) {
         return error_set(error, 409, NULL, "settings can't be deleted, only changed");

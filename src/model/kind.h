@@ -9,7 +9,8 @@
 enum kind_ids {
     KIND_ID_NAMED,     /* the caller gives the id: nodes, users */
     KIND_ID_RANDOM,    /* the server draws one: tokens */
-    KIND_ID_COUNTED,   /* "1", "2", ...: never reused: filters */
+    KIND_ID_COUNTED,   /* "1", "2", ...: never drawn twice: filters. A caller may give one, to move
+                          an object. */
     KIND_ID_SINGLETON, /* a fixed set that always exists, with defaults: settings */
 };
 

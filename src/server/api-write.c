@@ -414,7 +414,7 @@ static int check_body_id(struct change_call *c, const json_t *body, struct error
                    ? 0
                    : error_set(error, 400, "/id", "\"id\" can't be changed");
     }
-    if (id && (ids == KIND_ID_RANDOM || ids == KIND_ID_COUNTED)) {
+    if (id && ids == KIND_ID_RANDOM) {
         return error_set(error, 400, "/id", "\"id\" is chosen by the server");
     }
     c->id = id ? xstrdup(json_string_value(id)) : NULL;
