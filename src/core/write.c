@@ -19,13 +19,13 @@ struct writing {
     struct deployment *d;
     enum write_verb verb;
     char *kind, *id;
+    int draws_id; /* the caller gave none: each try makes its own */
     json_t *spec, *sealed;
     int64_t if_match;
     const char *reason;
     char *actor_name, *actor_source;
     enum role actor_role;
     unsigned tries;
-    int is_counted; /* the id is ours, and another one if the race for it was lost */
     write_done_fn *done;
     void *arg;
 };
@@ -122,8 +122,6 @@ static int make_id(struct writing *w, const struct kind *kind, struct error *err
         return 0;
     }
     if (kind->ids == KIND_ID_COUNTED) {
-        w->is_counted = 1;
-        free(w->id);
         w->id = xasprintf("%" PRId64, (int64_t)last_counted(w, kind) + 1);
         return 0;
     }
@@ -214,7 +212,10 @@ static int build(struct writing *w, struct change *change, char **ret_key, json_
         return error_set(error, 404, NULL, "there is no %s \"%s\"", w->kind, w->id ? w->id : "");
     }
     if (w->verb == WRITE_CREATE) {
-        rc = w->id && !w->is_counted ? check_id(kind, w->id, error) : make_id(w, kind, error);
+        if (w->draws_id) {
+            free(TAKE(w->id)); /* who won the race may have taken it */
+        }
+        rc = w->id ? check_id(kind, w->id, error) : make_id(w, kind, error);
         if (rc < 0) {
             return rc;
         }
@@ -344,6 +345,7 @@ void deployment_write(struct deployment *d, const struct actor *actor, const str
         .verb = write->verb,
         .kind = xstrdup(write->kind),
         .id = write->id ? xstrdup(write->id) : NULL,
+        .draws_id = !write->id,
         .spec = json_deep_copy(write->spec),
         .sealed = json_deep_copy(write->sealed),
         .if_match = write->if_match,

@@ -5,6 +5,7 @@ come one after the other on one connection; each is answered when the filter is 
 """
 import json
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -55,10 +56,11 @@ class PathAgent:
     """path-agent, whose lines are read by a thread."""
 
     def __init__(self, server):
-        folder = server.folder
+        # As /run is: not on the disk that the server waits for.
+        self.run = tempfile.TemporaryDirectory(prefix="cnsmo-bench-", dir="/dev/shm")
         command = [str(BUILD / "tests" / "bench" / "path-agent")]
-        folders = [f"--{name}-dir={folder / name}" for name in ("state", "run", "log")]
-        folders[0] = f"--state-dir={folder / 'agent'}"
+        folders = [f"--state-dir={server.folder / 'agent'}", f"--log-dir={server.folder / 'log'}",
+                   f"--run-dir={self.run.name}"]
         token = server.token(1, services=["vpn", "sdn"])
         subprocess.run([*command, "join", token, "--id", NODE, "--no-start", *folders],
                        check=True, timeout=30, capture_output=True)
@@ -75,6 +77,7 @@ class PathAgent:
     def close(self):
         self.process.terminate()
         self.process.wait(30)
+        self.run.cleanup()
 
 
 def new_filter(number):
