@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/deployment-internal.h"
+#include "lib/clock.h"
 #include "lib/hash.h"
 #include "lib/json.h"
 #include "lib/mem.h"
@@ -19,6 +20,7 @@ struct writing {
     struct deployment *d;
     enum write_verb verb;
     char *kind, *id;
+    int force, is_forced;
     int draws_id; /* the caller gave none: each try makes its own */
     json_t *spec, *sealed;
     int64_t if_match;
@@ -139,6 +141,33 @@ static int check_hub(const struct writing *w, const struct kind *kind, const jso
     return error_set(error, 403, "/spec/hub", "only an admin may choose hubs");
 }
 
+/* Forced is only what would be refused otherwise. */
+static int check_rules(struct writing *w, const struct kind *kind, const json_t *spec,
+                       struct error *error)
+{
+    int rc = write_check(w->d, kind, w->id, spec, 0, error);
+
+    w->is_forced = 0;
+    if (rc < 0 && w->force && error->status == 409) {
+        rc = write_check(w->d, kind, w->id, spec, 1, error);
+        w->is_forced = rc == 0;
+    }
+    return rc;
+}
+
+/* What is kept beside the spec: as given, or as it was. */
+static json_t *new_sealed(const struct writing *w, const json_t *had)
+{
+    json_t *sealed = json_deep_copy(w->sealed ? w->sealed : had);
+
+    if (w->is_forced) {
+        sealed = sealed ? sealed : json_object();
+        json_object_set_new(sealed, "confirmBy",
+                            json_integer(clock_now_usec() / 1000000 + CONFIRM_SEC));
+    }
+    return sealed;
+}
+
 /* The spec that the object is to have: a new reference. */
 static int new_spec(struct writing *w, const struct kind *kind, const json_t *before,
                     json_t **ret_spec, struct error *error)
@@ -161,7 +190,7 @@ static int new_spec(struct writing *w, const struct kind *kind, const json_t *be
         return -EINVAL;
     }
     rc = check_hub(w, kind, json_object_get(before, "spec"), filled, error);
-    rc = rc < 0 ? rc : write_check(w->d, kind, w->id, filled, error);
+    rc = rc < 0 ? rc : check_rules(w, kind, filled, error);
     if (rc < 0) {
         json_decref(filled);
         return rc;
@@ -175,6 +204,7 @@ static const char *reason_word(const struct writing *w)
     enum write_verb verb = w->verb;
 
     return w->reason              ? w->reason
+           : w->is_forced         ? "forced"
            : verb == WRITE_CREATE ? "created"
            : verb == WRITE_DELETE ? "deleted"
                                   : "changed";
@@ -241,7 +271,7 @@ static int build(struct writing *w, struct change *change, char **ret_key, json_
     }
     if (rc == 0) {
         const json_t *had = json_object_get(before, "sealed");
-        json_t *sealed = spec ? json_deep_copy(w->sealed ? w->sealed : had) : NULL;
+        json_t *sealed = spec ? new_sealed(w, had) : NULL;
         revoke_dropped(change, key + strlen("object/"), had, sealed);
         revoke_surplus(change, key + strlen("object/"), json_object_get(sealed, "serials"));
         value = spec ? write_value(spec, sealed) : NULL;
@@ -345,6 +375,7 @@ void deployment_write(struct deployment *d, const struct actor *actor, const str
         .verb = write->verb,
         .kind = xstrdup(write->kind),
         .id = write->id ? xstrdup(write->id) : NULL,
+        .force = write->force,
         .draws_id = !write->id,
         .spec = json_deep_copy(write->spec),
         .sealed = json_deep_copy(write->sealed),

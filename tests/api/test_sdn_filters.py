@@ -299,3 +299,29 @@ def test_who_may_write(own, api, role, status):
     assert post(client, tcp("4000")).status_code == status
     assert client.get(FILTERS).status_code == 200
     own.admin.delete(f"/api/v2/users/{name}")
+
+
+# --- forced ---------------------------------------------------------------------------------------
+
+def test_what_need_not_be_forced_is_not_on_trial(api):
+    reply = post(api, tcp("80"), f"{FILTERS}?force=true&wait=applied")
+    assert reply.status_code == 201 and "confirmBy" not in reply.json()["status"]
+    reply = api.post(f"{FILTERS}/{reply.json()['id']}/confirm")
+    assert problem(reply, 409) == "there is nothing to confirm"
+
+
+def test_force_overrules_nothing_else(api):
+    first = make(api, tcp("80"))
+    reply = post(api, tcp("80"), f"{FILTERS}?force=true")
+    assert problem(reply, 409) == f"sdn filter {first['id']} is the same"
+    problem(post(api, tcp("80x"), f"{FILTERS}?force=true"), 400, "/spec/port")
+    problem(post(api, tcp("81"), f"{FILTERS}?force=yes"), 400)
+
+
+def test_what_cannot_be_forced(api):
+    made = make(api, tcp("80"))
+    problem(api.patch(f"{FILTERS}/{made['id']}?force=true", json={"spec": {"port": "81"}}), 400)
+    problem(api.delete(f"{FILTERS}/{made['id']}?force=true"), 400)
+    problem(api.post("/api/v2/nodes?force=true", json={"id": "X", "spec": {}}), 400)
+    problem(api.post(f"{FILTERS}/4711/confirm"), 404)
+    problem(api.post(f"{FLOWS}/1/confirm"), 404)

@@ -15,6 +15,7 @@ const struct kind SDN_FILTERS = {
     .summary = "Drops packets on nodes, and counts them.",
     .schema_text = SCHEMA_SDN_FILTERS,
     .ids = KIND_ID_COUNTED,
+    .can_be_forced = 1,
     .read_role = ROLE_VIEWER,
     .write_role = ROLE_OPERATOR,
 };
@@ -208,7 +209,8 @@ int sdn_filter_validate(const char *id, const json_t *spec, struct view *view, s
     rc = rc < 0 ? rc
                 : sdn_check_claim(view, sdn_filter_claim(spec, claim), &SDN_FILTERS, id, error);
     /* One that is there already, and matches what it did, cuts off nobody anew. */
-    return rc < 0 || (before && strcmp(claim, sdn_filter_claim(before, claim_before)) == 0)
+    return rc < 0 || view->force ||
+                   (before && strcmp(claim, sdn_filter_claim(before, claim_before)) == 0)
                ? rc
                : sdn_lockout_check(spec, view, error);
 }
