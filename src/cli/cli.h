@@ -58,11 +58,11 @@ enum exit_code cli_list(struct cli *cli, const char *kind, const char *query, js
 /* "/api/v2/nodes/Agent.1"; `id` NULL: the list. The caller frees it. */
 char *object_path(const char *kind, const char *id);
 
-/* What --wait and --dry-run ask for. */
+/* What --wait, --dry-run and --force ask for. */
 struct write_options {
     unsigned wait_sec; /* 0: don't */
     int dry_run;
-    char query[64]; /* "?wait=applied&timeout=10", or "" */
+    char query[64]; /* "?wait=applied&timeout=10&force=true", or "" */
 };
 enum exit_code write_options(const struct cli *cli, struct write_options *options);
 
@@ -127,7 +127,7 @@ const struct kind *kind_named(const struct kind *const *kinds, const char *name)
 
 extern const struct command FIXED_COMMANDS[]; /* ended by .words NULL */
 
-command_fn run_list, run_show, run_add, run_set, run_label, run_delete,
+command_fn run_list, run_show, run_add, run_set, run_label, run_delete, run_confirm,
     run_settings;                                                           /* object.c */
 command_fn run_login, run_logout, run_passwd;                               /* session.c */
 command_fn run_status;                                                      /* status.c */

@@ -84,6 +84,15 @@ static const struct option CLIENT_CONFIG_OPTIONS[] = {
 static const struct option FILTER_WRITE_OPTIONS[] = {
     FILTER_OPTIONS, WAIT_OPTION, DRY_RUN_OPTION, {0}};
 
+static const struct option FILTER_ADD_OPTIONS[] = {
+    FILTER_OPTIONS,
+    {"force", 0, TAKES_NOTHING, NULL,
+     "Adds it even if it would cut a node off from the server. Unless it is confirmed within a "
+     "minute it is undone."},
+    WAIT_OPTION,
+    DRY_RUN_OPTION,
+    {0}};
+
 static int is_plural(const struct kind *kind)
 {
     return kind->ids != KIND_ID_SINGLETON;
@@ -122,6 +131,11 @@ static int is_counted(const struct kind *kind)
 static int is_filter(const struct kind *kind)
 {
     return strcmp(kind->name, "sdn/filters") == 0;
+}
+
+static int can_be_forced(const struct kind *kind)
+{
+    return kind->can_be_forced;
 }
 
 static int is_counted_plainly(const struct kind *kind)
@@ -181,7 +195,9 @@ static const struct verb {
     {"add", "ID", "Adds a new %s.", 1, 1, CLIENT_ADD_OPTIONS, 1, is_client, run_client_add},
     {"add", "", "Adds a new %s.", 0, 0, WRITE_OPTIONS, 1, is_counted_plainly, run_add},
     {"add", "", "Adds a new %s, for TCP where a port is given without a protocol.", 0, 0,
-     FILTER_WRITE_OPTIONS, 1, is_filter, run_filter_add},
+     FILTER_ADD_OPTIONS, 1, is_filter, run_filter_add},
+    {"confirm", "ID", "Lets one %s stay that was added by force.", 1, 1, WRITE_OPTIONS, 0,
+     can_be_forced, run_confirm},
     {"create", "", "Creates a new %s.", 0, 0, WRITE_OPTIONS, 1, is_random, run_add},
     {"set", "ID", "Changes the given members of one %s; the others stay.", 1, 1, WRITE_OPTIONS, 1,
      is_changed_plainly, run_set},

@@ -307,6 +307,15 @@ int run_label(struct cli *cli)
     return code;
 }
 
+int run_confirm(struct cli *cli)
+{
+    _cleanup_free_ char *object =
+        object_path(cli->args.command->kind->name, cli->args.arguments[0]);
+    _cleanup_free_ char *path = xasprintf("%s/confirm", object);
+
+    return cli_write(cli, "POST", path, NULL);
+}
+
 int run_delete(struct cli *cli)
 {
     enum exit_code first = CLI_OK;

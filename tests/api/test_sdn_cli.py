@@ -81,6 +81,15 @@ def test_refusals_are_shown(cli):
                                     code=REFUSED)
 
 
+def test_force_and_confirm(cli):
+    done = cli.run("sdn", "filter", "add", "--node", "Agent.1", "--port", "1", "--force", "--wait",
+                   "-o", "json")
+    assert "cnsmo sdn filter confirm" in done.stderr
+    name = json.loads(done.stdout)["id"]
+    said = cli.err("sdn", "filter", "confirm", name, code=REFUSED)
+    assert "there is nothing to confirm" in said  # it would have been taken without
+
+
 def test_set(cli):
     made = add(cli, "--node", "Agent.1", "--port", "1919")
     cli.run("sdn", "filter", "set", made["id"], "--dst", "10.77.0.9", "--comment", "x")
