@@ -191,7 +191,7 @@ static void pass_whole(struct reconcile_driver *d, int removals_only, struct out
     rc = rc < 0 ? rc : d->backend->observe(d->self, &states, &error);
     if (rc == -EAGAIN) {
         d->whole = 1;
-        outcome->changes++;
+        outcome->changes++; /* perhaps */
         outcome->waiting++;
     } else if (rc < 0) {
         d->whole = 1;

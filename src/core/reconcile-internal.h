@@ -55,9 +55,6 @@ void driver_init(struct reconcile_driver *d, struct reconcile *r, const struct r
                  const struct backend_env *env);
 void driver_done(struct reconcile_driver *d);
 
-/* 0 too if it has started; else it is tried again at each pass. */
-int driver_start(struct reconcile_driver *d, struct error *error);
-
 /* This key (NULL: everything) is to be looked at, not before `due`. */
 void driver_mark(struct reconcile_driver *d, const char *key, uint64_t due);
 /* Passes in a row don't count any more: what it must do is another thing now. */
@@ -66,6 +63,9 @@ int driver_is_clean(const struct reconcile_driver *d);
 
 /* How long to wait after so many failures in a row, less one. */
 uint64_t driver_backoff_msec(unsigned failures);
+
+/* 0 if it runs already. */
+int driver_start(struct reconcile_driver *d, struct error *error);
 
 /* One pass of what is marked; sets when the next is due. */
 struct outcome driver_pass(struct reconcile_driver *d);

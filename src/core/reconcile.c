@@ -27,9 +27,9 @@ struct reconcile {
     struct omap unowned; /* keys of resources that no driver knows; the values mean nothing */
     uv_loop_t *loop;
     uv_timer_t timer;
-    int is_outside;         /* the loop runs for a driver's sake: no passes */
     int known;              /* there is a replica: from the file or from the server */
     int unsaved;            /* the file doesn't have the replica as it is */
+    int is_outside;         /* the loop runs for a driver's sake alone: no passes */
     unsigned save_failures; /* in a row */
     char save_problem[300]; /* "": none */
     uint64_t due;           /* when there is something to do besides the drivers' passes */
@@ -53,7 +53,7 @@ static void schedule(struct reconcile *r)
     for (size_t i = 0; i < r->driver_len; i++) {
         due = r->drivers[i].due < due ? r->drivers[i].due : due;
     }
-    if (!r->known || due == NEVER) {
+    if (!r->known || due == NEVER || r->is_outside) {
         uv_timer_stop(&r->timer);
         return;
     }
@@ -144,6 +144,51 @@ static void save(struct reconcile *r)
     }
 }
 
+/* --- outside of the loop --- */
+
+static void on_time_over(uv_timer_t *timer)
+{
+    *(int *)timer->data = 1;
+}
+
+static void on_end_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static int is_looking(const struct reconcile_driver *d)
+{
+    return d->self && d->backend->is_looking && d->backend->is_looking(d->self);
+}
+
+/* Runs the loop for that time, or no longer than until the driver knows how the host is. No passes
+ * are made meanwhile: it is for those who make them themselves. */
+static void run_loop(struct reconcile *r, const struct reconcile_driver *d, int only_to_look,
+                     uint64_t msec)
+{
+    uv_timer_t *end = xnew(uv_timer_t);
+    int is_over = 0;
+
+    r->is_outside = 1;
+    uv_timer_stop(&r->timer);
+    uv_timer_init(r->loop, end);
+    end->data = &is_over;
+    uv_update_time(r->loop);
+    uv_timer_start(end, on_time_over, msec, 0);
+    while (!is_over && (!only_to_look || is_looking(d))) {
+        uv_run(r->loop, UV_RUN_ONCE);
+    }
+    uv_close((uv_handle_t *)end, on_end_closed);
+    r->is_outside = 0;
+}
+
+static void let_look(struct reconcile *r, struct reconcile_driver *d)
+{
+    if (is_looking(d)) {
+        run_loop(r, d, 1, LOOK_MSEC);
+    }
+}
+
 /* --- passes --- */
 
 /* Drivers build on each other, so after one that looks at everything at once did something, all
@@ -165,48 +210,6 @@ static struct outcome pass(struct reconcile *r, struct reconcile_driver *d)
         mark_others(r, d);
     }
     return outcome;
-}
-
-/* --- outside of the loop --- */
-
-static void on_time_over(uv_timer_t *timer)
-{
-    *(int *)timer->data = 1;
-}
-
-static void on_end_closed(uv_handle_t *handle)
-{
-    free(handle);
-}
-
-/* Runs the loop, in which no pass is made meanwhile: until the driver knows how the host is, or
- * else (is_looking 0) for that time. */
-static void run_loop(struct reconcile_driver *d, int is_looking, uint64_t msec)
-{
-    struct reconcile *r = d->reconcile;
-    uv_timer_t *end = xnew(uv_timer_t);
-    int is_over = 0;
-
-    r->is_outside = 1;
-    uv_timer_init(r->loop, end);
-    end->data = &is_over;
-    uv_update_time(r->loop);
-    uv_timer_start(end, on_time_over, msec, 0);
-    while (!is_over && (!is_looking || d->backend->is_looking(d->self))) {
-        uv_run(r->loop, UV_RUN_ONCE);
-    }
-    uv_close((uv_handle_t *)end, on_end_closed);
-    r->is_outside = 0;
-}
-
-/* Before a pass that is made outside of the loop. */
-static void let_look(struct reconcile_driver *d)
-{
-    struct error error;
-
-    if (d->backend->is_looking && driver_start(d, &error) == 0) {
-        run_loop(d, 1, LOOK_MSEC);
-    }
 }
 
 /* --- outcome --- */
@@ -261,7 +264,8 @@ int reconcile_pass(struct reconcile *r, struct error *error)
         return 0;
     }
     for (size_t i = 0; i < r->driver_len; i++) {
-        let_look(&r->drivers[i]);
+        driver_start(&r->drivers[i], NULL);
+        let_look(r, &r->drivers[i]);
         driver_mark(&r->drivers[i], NULL, NEVER);
         struct outcome outcome = pass(r, &r->drivers[i]);
         changes += (int)outcome.changes;
@@ -318,9 +322,6 @@ static void on_timer(uv_timer_t *timer)
     struct reconcile *r = timer->data;
     uint64_t began = uv_hrtime(), now = in_msec(r, 0);
 
-    if (r->is_outside) {
-        return;
-    }
     r->due = NEVER;
     trials_end(&r->trials, now, mark_owners, r);
     for (size_t i = 0; i < r->driver_len; i++) {
@@ -418,8 +419,11 @@ const char *reconcile_digest(const struct reconcile *r, char hex[33])
 /* Until the driver finds nothing of its own any more. */
 static int remove_all(struct reconcile_driver *driver, struct error *error)
 {
+    struct reconcile *r = driver->reconcile;
+
     for (int round = 0;; round++) {
-        let_look(driver);
+        driver_start(driver, NULL);
+        let_look(r, driver);
         struct outcome outcome = driver_remove(driver);
         const json_t *first = json_array_get(driver->errors, 0);
         int clean = outcome.changes == 0 && !first;
@@ -431,8 +435,8 @@ static int remove_all(struct reconcile_driver *driver, struct error *error)
         if (clean || round == LEAVE_ROUNDS) {
             return clean ? 0 : -EIO;
         }
-        if (round > 0 && driver->backend->is_looking && driver->self) {
-            run_loop(driver, 0, LEAVE_PAUSE_MSEC);
+        if (round > 0 && driver->backend->is_looking) {
+            run_loop(r, driver, 0, LEAVE_PAUSE_MSEC);
         } else if (round > 0) {
             poll(NULL, 0, LEAVE_PAUSE_MSEC); /* the loop isn't running any more */
         }

@@ -72,6 +72,23 @@ void sdn_wake(struct sdn *s)
     }
 }
 
+static char *key_of(const struct sdn *s, enum sdn_kind kind, uint64_t number)
+{
+    if (kind == SDN_BASE) {
+        return xasprintf(SELF_PREFIX "%s", s->env->node);
+    }
+    return xasprintf("%s%llu/%s", PREFIXES[kind], (unsigned long long)number, s->env->node);
+}
+
+void sdn_wake_object(struct sdn *s, const struct sdn_object *object)
+{
+    _cleanup_free_ char *key = key_of(s, object->kind, object->number);
+
+    if (!s->is_stopped) {
+        reconcile_wake_key(s->env->reconcile, key);
+    }
+}
+
 void sdn_fail(struct sdn *s, const struct error *error)
 {
     s->is_failed = 1;
@@ -327,6 +344,19 @@ static void lose_interest(struct sdn *s)
     }
 }
 
+static int has_state(const struct sdn_object *object)
+{
+    return object->kind != SDN_BASE &&
+           (object->is_wanted || object->found_len > 0 || object->is_known);
+}
+
+static int has_self(const struct sdn *s)
+{
+    struct vswitch_bridge_state bridge;
+
+    return s->is_wanted || s->is_removing || sdn_bridge_get(s, &bridge);
+}
+
 static void put_state(struct omap *states, char *key, void *state)
 {
     omap_put(states, key, state);
@@ -335,7 +365,6 @@ static void put_state(struct omap *states, char *key, void *state)
 
 static int observe(void *self, struct omap *states, struct error *error)
 {
-    struct vswitch_bridge_state bridge;
     struct sdn *s = self;
 
     sdn_step(s);
@@ -345,19 +374,31 @@ static int observe(void *self, struct omap *states, struct error *error)
         return rc;
     }
     lose_interest(s);
-    if (sdn_bridge_get(s, &bridge) || s->is_removing || s->is_wanted) {
-        put_state(states, xasprintf(SELF_PREFIX "%s", s->env->node), s);
+    if (has_self(s)) {
+        put_state(states, key_of(s, SDN_BASE, 0), s);
     }
-    sdn_objects_foreach(object, &s->objects)
-    {
-        if (object->kind != SDN_BASE && (object->is_wanted || object->found_len > 0)) {
-            put_state(states,
-                      xasprintf("%s%llu/%s", PREFIXES[object->kind],
-                                (unsigned long long)object->number, s->env->node),
-                      object);
+    sdn_objects_foreach (object, &s->objects) {
+        if (has_state(object)) {
+            put_state(states, key_of(s, object->kind, object->number), object);
         }
     }
     return 0;
+}
+
+static const void *look_at_key(void *self, const char *key)
+{
+    struct sdn *s = self;
+    enum sdn_kind kind;
+    uint64_t number;
+
+    if (parse_key(s, key, &kind, &number) < 0) {
+        return NULL;
+    }
+    if (kind == SDN_BASE) {
+        return has_self(s) ? s : NULL;
+    }
+    const struct sdn_object *object = sdn_object_get(&s->objects, kind, number);
+    return object && has_state(object) ? object : NULL;
 }
 
 /* States are the objects themselves. */
@@ -367,6 +408,14 @@ static void free_state(void *state)
 
 /* --- taking resources over --- */
 
+/* Which of those that want the same flow has it may be another one now. */
+static void wake_shadowed(struct sdn *s)
+{
+    if (s->objects.shadowed_len > 0) {
+        sdn_wake(s);
+    }
+}
+
 static void want_object(struct sdn *s, enum sdn_kind kind, uint64_t number,
                         const struct sdn_rule *rule)
 {
@@ -374,8 +423,11 @@ static void want_object(struct sdn *s, enum sdn_kind kind, uint64_t number,
     /* One that was there before we came counts on. */
     int is_new = object->is_wanted || (object->found_len == 0 && !object->is_known);
 
+    wake_shadowed(s);
     sdn_want(&s->objects, object, rule);
     object->needs_baseline = is_new && kind != SDN_BASE;
+    sdn_counters_changed(s);
+    wake_shadowed(s);
 }
 
 static int take_self(struct sdn *s, const json_t *spec, struct error *error)
@@ -451,6 +503,7 @@ static enum backend_match compare(void *self, const char *key, const json_t *spe
 
 static void leave_object(struct sdn *s, struct sdn_object *object)
 {
+    wake_shadowed(s);
     sdn_unwant(&s->objects, object);
     free(TAKE(object->error));
     object->is_leaving = 1;
@@ -603,6 +656,7 @@ const struct backend BACKEND_SDN = {
     .free_state = free_state,
     .compare = compare,
     .apply = apply,
+    .look = look_at_key,
     .restore = restore,
     .status = status,
     .ask = sdn_ask_flows,

@@ -304,6 +304,7 @@ static void finish_removal(struct sdn *s)
     s->is_removing = 0;
     s->datapath = NULL;
     sdn_found_nothing(&s->objects);
+    sdn_sweep(s);
     sdn_wake(s);
 }
 

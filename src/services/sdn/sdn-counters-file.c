@@ -30,10 +30,11 @@ int sdn_counters_format(const struct sdn_objects *objects, struct buf *buf)
     size_t start = buf->size, len = 0;
 
     int rc = buf_printf(buf, HEAD);
-    sdn_objects_foreach(object, objects)
-    {
-        if (object->needs_baseline || (!object->is_wanted && object->found_len == 0)) {
-            continue; /* counts not yet, or nothing any more */
+    sdn_objects_foreach (object, objects) {
+        int counts = object->is_wanted ? sdn_is_in_force(object) || object->is_known
+                                       : object->found_len > 0;
+        if (!counts) {
+            continue; /* not yet, or nothing any more */
         }
         if (rc == 0) {
             rc =

@@ -46,8 +46,7 @@ void sdn_counters_tell_one(struct sdn *s, struct sdn_object *object)
 
 void sdn_counters_tell(struct sdn *s)
 {
-    sdn_objects_foreach(object, &s->objects)
-    {
+    sdn_objects_foreach (object, &s->objects) {
         sdn_counters_tell_one(s, object);
     }
 }

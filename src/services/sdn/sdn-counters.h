@@ -8,7 +8,7 @@
 #pragma once
 
 #include "lib/buf.h"
-#include "services/sdn/sdn-objects.h"
+#include "services/sdn/sdn-set.h"
 
 enum {
     SDN_COUNTERS_MAX = 32 << 20, /* bytes */

@@ -21,7 +21,7 @@
 #include "openflow/conn.h"
 #include "ovsdb/ovsdb.h"
 #include "ovsdb/vswitch.h"
-#include "services/sdn/sdn-objects.h"
+#include "services/sdn/sdn-set.h"
 
 enum {
     SDN_GRACE_MSEC = 3000, /* a restart of Open vSwitch isn't an error yet */
@@ -117,6 +117,8 @@ void sdn_step(struct sdn *s);
 /* It went wrong: the next apply() says so. */
 void sdn_fail(struct sdn *s, const struct error *error);
 void sdn_wake(struct sdn *s);
+/* This one alone. */
+void sdn_wake_object(struct sdn *s, const struct sdn_object *object);
 void sdn_release(struct sdn *s);
 
 /* --- sdn-bridge.c --- */
@@ -144,6 +146,8 @@ int sdn_switch_step(struct sdn *s);
 /* Reads all flows (or just how many there are), when it is time. */
 void sdn_switch_poll(struct sdn *s, int64_t now_usec);
 int sdn_switch_differs(const struct sdn *s);
+/* Drops objects that are gone. */
+void sdn_sweep(struct sdn *s);
 int sdn_ask_flows(void *self, const char *what, backend_answer_fn *done, void *arg);
 void sdn_asks_fail(struct sdn *s, const struct error *error);
 

@@ -60,5 +60,5 @@ void overlay_make_address(void);
 void send_from_peer(unsigned port, int len);
 void send_to_peer(unsigned port, int len);
 
-/* ovs-ofctl's dump, sorted, without counters; freed by the caller. */
+/* ovs-ofctl's dump, sorted, without counters, "" if there is no bridge; freed by the caller. */
 char *flows_now(void);

@@ -47,47 +47,75 @@ static void on_flow(void *arg, const struct of_flow_stats *stats)
     }
 }
 
-/* Objects whose last flow has gone, as it should. */
-static void sweep(struct sdn *s)
+/* One whose last flow has gone, as it should. */
+static void sweep_one(struct sdn *s, struct sdn_object *object)
 {
-    sdn_objects_foreach(object, &s->objects)
-    {
-        if (object->is_leaving && object->found_len == 0 && !object->is_changing) {
-            sdn_counters_gone(s, object);
-            sdn_object_drop(&s->objects, object);
-        }
+    if (object->is_leaving && object->found_len == 0 && !object->is_changing) {
+        sdn_counters_gone(s, object);
+        sdn_object_drop(&s->objects, object);
+    }
+}
+
+void sdn_sweep(struct sdn *s)
+{
+    sdn_objects_foreach (object, &s->objects) {
+        sweep_one(s, object);
     }
 }
 
 static void forget_only(struct sdn *s)
 {
+    for (size_t i = 0; i < s->only_len; i++) {
+        s->only[i]->is_changing = 0;
+    }
     free(TAKE(s->only));
     s->only_len = 0;
 }
 
-static void take_reading(struct sdn *s)
+/* A few objects were read, after the bundle that changed them. */
+static void take_only(struct sdn *s)
+{
+    struct sdn_object **only = TAKE(s->only);
+    size_t len = s->only_len;
+
+    s->only_len = 0;
+    for (size_t i = 0; i < len; i++) {
+        sdn_counters_tell_one(s, only[i]);
+        sdn_wake_object(s, only[i]);
+        only[i]->is_changing = 0;
+        sweep_one(s, only[i]);
+    }
+    free(only);
+    sdn_step(s);
+}
+
+static void take_all(struct sdn *s)
 {
     int64_t now = clock_monotonic_usec();
-    int is_full = s->only == NULL, was_read = s->is_read, was_baseline = s->is_baseline;
+    int is_news = s->is_baseline || !s->is_read;
 
+    s->is_read = 1;
+    s->is_baseline = 0;
+    s->read_usec = s->checked_usec = now;
+    s->read_cost_usec = now - s->read_began_usec;
+    sdn_counters_tell(s);
+    sdn_sweep(s);
+    sdn_step(s);
+    if (is_news || sdn_switch_differs(s)) {
+        sdn_wake(s);
+    }
+}
+
+static void take_reading(struct sdn *s)
+{
     if (sdn_found_end(&s->objects, s->only, s->only_len, s->is_baseline)) {
         sdn_counters_changed(s);
     }
-    for (size_t i = 0; i < s->only_len; i++) {
-        sdn_counters_tell_one(s, s->only[i]);
-    }
-    if (is_full) {
-        s->is_read = 1;
-        s->read_usec = s->checked_usec = now;
-        s->read_cost_usec = now - s->read_began_usec;
-        sdn_counters_tell(s);
-    }
-    forget_only(s);
-    s->is_baseline = 0;
-    sweep(s);
-    sdn_step(s);
-    if (was_baseline || !was_read || sdn_switch_differs(s)) {
-        sdn_wake(s);
+    if (s->only) {
+        s->is_baseline = 0;
+        take_only(s);
+    } else {
+        take_all(s);
     }
 }
 
@@ -218,9 +246,10 @@ static void end_bundle(struct sdn *s)
         s->only_len = s->change_len;
     }
     for (size_t i = 0; i < s->change_len; i++) {
-        s->changes[i].object->is_changing = 0;
         if (s->only) {
             s->only[i] = s->changes[i].object;
+        } else {
+            s->changes[i].object->is_changing = 0;
         }
     }
     free(TAKE(s->changes));
@@ -269,16 +298,15 @@ static int is_to_change(struct sdn_object *object)
     if (object->kind == SDN_BASE && object->number >= SDN_BASE_LEN) {
         object->is_leaving = 1; /* ours, by its cookie, but we never made it */
     }
-    return (object->is_wanted || object->is_leaving) && !object->error &&
-           !sdn_is_as_wanted(object);
+    int differs = object->is_wanted ? !sdn_is_in_force(object) : !sdn_is_as_wanted(object);
+    return (object->is_wanted || object->is_leaving) && !object->error && differs;
 }
 
 static size_t collect(struct sdn *s)
 {
     size_t capacity = 0;
 
-    sdn_objects_foreach(object, &s->objects)
-    {
+    sdn_objects_foreach (object, &s->objects) {
         if (!is_to_change(object)) {
             continue;
         }
@@ -341,8 +369,7 @@ int sdn_switch_differs(const struct sdn *s)
     if (s->foreign_len > 0) {
         return 1;
     }
-    sdn_objects_foreach(object, &s->objects)
-    {
+    sdn_objects_foreach (object, &s->objects) {
         if (!sdn_is_as_wanted(object)) {
             return 1;
         }
@@ -383,8 +410,7 @@ static void on_tables(void *arg, const struct error *error)
     if (error) {
         return;
     }
-    sdn_objects_foreach(object, &s->objects)
-    {
+    sdn_objects_foreach (object, &s->objects) {
         found += object->found_len;
     }
     if (found != s->table_flows_len) {

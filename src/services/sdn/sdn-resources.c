@@ -1,4 +1,4 @@
-/* sdn-rules.c - the resources' JSON, taken apart. The server has checked it; what it sends is
+/* sdn-resources.c - the resources' JSON, taken apart. The server has checked it; what it sends is
  * checked again all the same, since a flow that means something else than was asked for is worse
  * than none. */
 #include <errno.h>

@@ -1,4 +1,4 @@
-#include "services/sdn/sdn-objects.h"
+#include "services/sdn/sdn-set.h"
 
 #include <errno.h>
 #include <string.h>
@@ -261,8 +261,7 @@ static void hand_over(struct sdn_objects *objects)
     if (objects->shadowed_len == 0) {
         return;
     }
-    sdn_objects_foreach(object, objects)
-    {
+    sdn_objects_foreach (object, objects) {
         if (object->shadowed_len > 0) {
             claim(objects, object);
         }
@@ -301,7 +300,9 @@ int sdn_is_as_wanted(const struct sdn_object *object)
 
 int sdn_is_in_force(const struct sdn_object *object)
 {
-    return object->is_wanted && sdn_is_as_wanted(object) && !object->needs_baseline;
+    int counts = !object->needs_baseline || object->wanted_len == 0;
+
+    return object->is_wanted && sdn_is_as_wanted(object) && counts;
 }
 
 /* --- reading --- */
@@ -320,8 +321,7 @@ void sdn_found_begin(struct sdn_objects *objects, struct sdn_object *const *only
         begin_one(only[i]);
     }
     if (!only) {
-        sdn_objects_foreach(object, objects)
-        {
+        sdn_objects_foreach (object, objects) {
             begin_one(object);
         }
     }
@@ -387,8 +387,7 @@ int sdn_found_end(struct sdn_objects *objects, struct sdn_object *const *only, s
         changed |= end_one(only[i], is_baseline);
     }
     if (!only) {
-        sdn_objects_foreach(object, objects)
-        {
+        sdn_objects_foreach (object, objects) {
             changed |= end_one(object, is_baseline);
         }
     }

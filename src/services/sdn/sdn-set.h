@@ -1,4 +1,4 @@
-/* sdn-objects.h - what is wanted on the switch and what was found there, one object per cookie.
+/* sdn-set.h - what is wanted on the switch and what was found there, one object per cookie.
  *
  * An object is a filter, a flow or a part of the base. What is wanted is given by sdn_want(), what
  * is there by reading the switch:
@@ -39,7 +39,7 @@ struct sdn_object {
     uint8_t is_leaving;     /* its flows are to go, and then it */
     uint8_t is_changing;    /* in the bundle that is under way */
     uint8_t needs_baseline; /* counts from the next reading on */
-    uint8_t is_known;       /* its total is remembered from before */
+    uint8_t is_known;       /* from the file: it was in force before we came */
     uint8_t is_told;        /* the server knows its counter: */
     uint8_t is_read;        /* in the reading that is under way */
     uint8_t is_error_told;
