@@ -5,9 +5,10 @@ import subprocess
 
 import pytest
 
+from helpers import other_address
 from lab.lab import default_build
 from lab.processes import wait_for
-from sdn_helpers import turn_on
+from sdn_helpers import is_on, turn_on
 
 LAB = {"nodes": 2, "clouds": 2, "ovs": True}
 V1 = "/api/v1/services/sdn"
@@ -78,6 +79,43 @@ def test_v1_blocks_and_unblocks(lab, listener):
     v1(lab, "DELETE", path)
     assert connects(lab)
     v1(lab, "GET", f"{path}/monitoring", status=404)
+
+
+# --- what could cut the node off -------------------------------------------------------------------
+
+CUTTING = {"spec": {"node": "Agent.1", "protocol": "tcp", "port": "8444"}}
+ELSEWHERE = "198.18.0.9"
+TRIAL_S = 60
+
+
+def test_what_would_cut_it_off_is_refused(lab, on):
+    answer = lab.api.raw("POST", "/api/v2/sdn/filters", CUTTING)
+    assert answer.status == 409
+    assert "it would cut Agent.1 off from this server" in answer.json()["detail"]
+    answer = lab.api.raw("PUT", f"{V1}/blockbyport", {
+        "tcp-destination-port": 8444, "ip4-destination": "0.0.0.0/0", "ssinstanceid": "Agent.1"})
+    assert answer.status == 409
+
+
+@pytest.mark.logs("isn't in force", "not connected")
+def test_forced_it_is_undone(lab, on):
+    made = lab.api.post("/sdn/filters?force=true", CUTTING)
+    assert made["status"]["confirmBy"]
+    wait_for("nothing of it", lambda: lab.api.get("/sdn/filters")["items"] == [], TRIAL_S + 15)
+    wait_for("the node", lambda: is_on(lab, "Agent.1"), 30)
+
+
+def test_what_cuts_nobody_off_can_be_confirmed(lab, on):
+    """An address of the node's that its link doesn't use looks as if it could be the one."""
+    spec = {"spec": {"node": "Agent.1", "direction": "in", "protocol": "tcp",
+                     "destination": ELSEWHERE}}
+    with other_address(on, ELSEWHERE, "eth0"):
+        wait_for("a refusal", lambda: lab.api.raw(
+            "POST", "/api/v2/sdn/filters?dryRun=true", spec).status == 409, 30)
+        made = lab.api.post("/sdn/filters?force=true&wait=applied", spec)
+        assert made["status"]["confirmBy"]
+        confirmed = lab.api.post(f"/sdn/filters/{made['id']}/confirm?wait=applied")
+        assert "confirmBy" not in confirmed["status"]
 
 
 def send(lab, number):
