@@ -20,6 +20,7 @@ enum {
 
 struct reconcile {
     struct replica replica;
+    struct trials trials;
     char *path; /* of the replica's file */
     struct reconcile_driver *drivers;
     size_t driver_len;
@@ -46,8 +47,9 @@ static void on_timer(uv_timer_t *timer);
 /* The next thing that is due, be it a driver or the file. */
 static void schedule(struct reconcile *r)
 {
-    uint64_t due = r->due;
+    uint64_t due = r->due, trial = trials_due(&r->trials);
 
+    due = trial < due ? trial : due;
     for (size_t i = 0; i < r->driver_len; i++) {
         due = r->drivers[i].due < due ? r->drivers[i].due : due;
     }
@@ -107,6 +109,20 @@ void reconcile_wake_all(struct reconcile *r)
         driver_mark(&r->drivers[i], NULL, soon(&r->drivers[i]));
     }
     schedule(r);
+}
+
+/* Whoever owns it has another thing to do now. */
+static void mark_owners(void *arg, const char *key)
+{
+    struct reconcile *r = arg;
+
+    for (size_t i = 0; i < r->driver_len; i++) {
+        struct reconcile_driver *d = &r->drivers[i];
+        if (d->backend->owns(key)) {
+            driver_renew(d);
+            driver_mark(d, key, at_once(r));
+        }
+    }
 }
 
 /* --- the file --- */
@@ -218,6 +234,11 @@ static json_t *collect_errors(const struct reconcile *r)
                            json_get_string(error, "message", ""));
         }
     }
+    omap_foreach (entry, &r->trials.by_key) {
+        if (trials_is_over(&r->trials, entry->key)) {
+            reconcile_note(errors, entry->key, "undone: nobody confirmed it in time");
+        }
+    }
     omap_foreach (entry, &r->unowned) {
         if (json_array_size(errors) == ERRORS_MAX) {
             break;
@@ -305,6 +326,7 @@ static void on_timer(uv_timer_t *timer)
     uint64_t began = uv_hrtime(), now = in_msec(r, 0);
 
     r->due = NEVER;
+    trials_end(&r->trials, now, mark_owners, r);
     for (size_t i = 0; i < r->driver_len; i++) {
         if (r->drivers[i].due <= now) {
             pass(r, &r->drivers[i]);
@@ -364,13 +386,8 @@ static void on_changed(void *arg, const char *key)
 {
     struct reconcile *r = arg;
 
-    for (size_t i = 0; i < r->driver_len; i++) {
-        struct reconcile_driver *d = &r->drivers[i];
-        if (d->backend->owns(key)) {
-            driver_renew(d);
-            driver_mark(d, key, at_once(r));
-        }
-    }
+    trials_put(&r->trials, key, omap_get(&r->replica.resources, key), uv_now(r->loop));
+    mark_owners(r, key);
     sort_out(r, key);
 }
 
@@ -511,6 +528,7 @@ static void load(struct reconcile *r)
         r->known = 1;
         omap_foreach (resource, &r->replica.resources) {
             sort_out(r, resource->key);
+            trials_put(&r->trials, resource->key, resource->value, in_msec(r, 0));
         }
     } else if (rc != -ENOENT) {
         rename(r->path, aside);
@@ -530,7 +548,7 @@ int reconcile_new(uv_loop_t *loop, const char *state_dir, const struct backend *
     }
     r->drivers = xcalloc(r->driver_len, sizeof *r->drivers);
     for (size_t i = 0; i < r->driver_len; i++) {
-        driver_init(&r->drivers[i], r, &r->replica, backends[i], env);
+        driver_init(&r->drivers[i], r, &r->replica, &r->trials, backends[i], env);
         r->drivers[i].env.loop = loop;
     }
     r->loop = loop;
@@ -562,6 +580,7 @@ void reconcile_free(struct reconcile *r)
     }
     replica_done(&r->replica);
     omap_clear(&r->unowned, NULL);
+    trials_done(&r->trials);
     json_decref(r->errors);
     free(r->drivers);
     free(r->path);
