@@ -15,6 +15,7 @@ enum {
     LEAVE_ROUNDS = 100,
     LEAVE_PAUSE_MSEC = 50,
     LOOK_MSEC = 500, /* for a driver to find out how the host is, outside of the loop */
+    NSEC_PER_MSEC = 1000000,
 };
 
 struct reconcile {
@@ -31,7 +32,7 @@ struct reconcile {
     unsigned save_failures; /* in a row */
     char save_problem[300]; /* "": none */
     uint64_t due;           /* when there is something to do besides the drivers' passes */
-    uint64_t rests_until;   /* the server's changes aren't driven before that */
+    uint64_t rests_until;   /* uv_hrtime(); the server's changes aren't driven before that */
     reconcile_applied_fn *applied;
     void *arg;
     json_t *errors; /* as last reported; NULL: never */
@@ -69,14 +70,14 @@ static uint64_t in_msec(struct reconcile *r, uint64_t msec)
  * a burst of them, as when many nodes join, the more come together the longer a pass takes. */
 static uint64_t at_once(struct reconcile *r)
 {
-    uint64_t now = in_msec(r, 0);
+    uint64_t now = uv_hrtime();
 
-    return now > r->rests_until ? now : r->rests_until;
+    return in_msec(r, now < r->rests_until ? (r->rests_until - now) / NSEC_PER_MSEC : 0);
 }
 
 static void rest_as_long(struct reconcile *r, uint64_t began)
 {
-    uint64_t now = in_msec(r, 0);
+    uint64_t now = uv_hrtime();
 
     r->rests_until = now + (now - began);
 }
@@ -195,6 +196,8 @@ static struct outcome pass(struct reconcile *r, struct reconcile_driver *d)
     return outcome;
 }
 
+/* --- outcome --- */
+
 /* All that isn't in force, a new reference. A resource that no driver of ours knows is told, not
  * passed over. */
 static json_t *collect_errors(const struct reconcile *r)
@@ -296,11 +299,11 @@ static void conclude(struct reconcile *r)
 static void on_timer(uv_timer_t *timer)
 {
     struct reconcile *r = timer->data;
-    uint64_t began = in_msec(r, 0);
+    uint64_t began = uv_hrtime(), now = in_msec(r, 0);
 
     r->due = NEVER;
     for (size_t i = 0; i < r->driver_len; i++) {
-        if (r->drivers[i].due <= began) {
+        if (r->drivers[i].due <= now) {
             pass(r, &r->drivers[i]);
         }
     }

@@ -19,6 +19,7 @@
 #define OVERLAY_NAMESPACE "cnsmo"
 
 #define OVERLAY_BRIDGE_MAC "0a:63:6e:73:6d:01"
+#define OVERLAY_INNER_MAC "0a:63:6e:73:6d:02"
 #define OVERLAY_BRIDGE_BYTES                                                                      \
     {                                                                                             \
         0x0a, 0x63, 0x6e, 0x73, 0x6d, 0x01                                                        \

@@ -7,7 +7,7 @@
 #include "lib/json.h"
 #include "lib/mem.h"
 #include "sdn-schemas.h"
-#include "services/sdn/sdn-objects.h"
+#include "services/sdn/sdn-kinds.h"
 
 const struct kind SDN_FILTERS = {
     .name = "sdn/filters",

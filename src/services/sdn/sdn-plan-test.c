@@ -1,6 +1,6 @@
 /* sdn-plan-test.c FOLDER - golden plans of sdn, and the laws of planning over them. */
 #include "core/golden.h"
-#include "services/sdn/sdn-objects.h"
+#include "services/sdn/sdn-kinds.h"
 
 int main(int argc, char **argv)
 {

@@ -11,7 +11,7 @@
 
 #include "lib/json.h"
 #include "lib/mem.h"
-#include "services/sdn/sdn-objects.h"
+#include "services/sdn/sdn-kinds.h"
 
 /* --- where a filter holds --- */
 

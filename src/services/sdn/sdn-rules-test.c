@@ -10,7 +10,7 @@
 
 #include "lib/json.h"
 #include "lib/mem.h"
-#include "services/sdn/sdn-objects.h"
+#include "services/sdn/sdn-kinds.h"
 
 static json_t *parse(const char *text)
 {

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "lib/json.h"
-#include "services/sdn/sdn-objects.h"
+#include "services/sdn/sdn-kinds.h"
 
 /* The bridge carries what vpn's tunnel brings. A node may lose sdn while filters name it: they are
  * on none then, and say so. */
@@ -49,4 +49,5 @@ const struct service SERVICE_SDN = {
     .validate = validate,
     .claims = claims,
     .plan = sdn_plan,
+    .status = sdn_status,
 };

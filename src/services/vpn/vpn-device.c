@@ -265,7 +265,7 @@ static int ensure_link(struct vpn *v, struct error *error)
         }
     }
     if (!v->device.ours || !v->fabric->owns_link(link)) {
-        return error_set(error, 409, NULL, "there is a device " VPN_DEVICE " that isn't ours");
+        return error_set(error, 409, NULL, "there is a device %s that isn't ours", link->name);
     }
     if (strcmp(link->alias, NETLINK_ALIAS) != 0) {
         int rc = netlink_link_set_alias(vpn_tunnel_netlink(v), link->index, NETLINK_ALIAS);

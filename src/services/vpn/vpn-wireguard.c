@@ -11,6 +11,7 @@
  * adds a peer with this key: then it is left as it is, with its session. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/reconcile.h"
@@ -177,24 +178,28 @@ static int bring_up_inside(struct vpn *v, struct netlink_link *ret_link, struct 
     return vpn_failed(rc, error, "bring the tunnel up in the namespace");
 }
 
-/* wireguard-go sees that a device in another namespace is up by trying it once a second; it has a
- * port then. */
-static int child_listens(struct vpn *v)
+/* -EAGAIN: wireguard-go isn't ready to be asked; 0: its device isn't up for all it knows; else the
+ * port. It sees whether a device in another namespace is up by trying it once a second. */
+static int child_port(struct vpn *v)
 {
     const char *const argv[] = {"wg", "show", INSIDE_DEVICE, "listen-port", NULL};
     _cleanup_buf_ struct buf out = BUF_INIT(64);
     struct error ignored;
 
-    return vpn_run(argv, NULL, &out, &ignored) == 0 && out.data && out.data[0] != '0';
+    return vpn_run(argv, NULL, &out, &ignored) == 0 && out.data ? atoi(out.data) : -EAGAIN;
 }
 
 static int make_child_inside(struct vpn *v, struct error *error)
 {
     struct netlink_link link;
-    int rc = runs(v, &INSIDE) ? 0 : start_child(v, &INSIDE, error);
+    int rc = runs(v, &INSIDE) ? child_port(v) : start_child(v, &INSIDE, error);
 
+    if (rc == -EAGAIN && clock_monotonic_usec() - v->child_started_usec > CHILD_PATIENCE_USEC) {
+        return start_child(v, &INSIDE, error);
+    }
+    /* Not before it is ready: until then it looks for its device by name. */
     rc = rc < 0 ? rc : bring_up_inside(v, &link, error);
-    return rc < 0 ? rc : child_listens(v) ? 0 : -EAGAIN;
+    return rc < 0 ? rc : child_port(v) > 0 ? 0 : -EAGAIN;
 }
 
 /* The kernel's is made anew in an instant; wireguard-go takes its time, and the old one goes on
@@ -230,7 +235,8 @@ static int make_link(struct vpn *v, struct error *error)
              ? -EOPNOTSUPP
              : netlink_link_create_in(v->nl, VPN_DEVICE, KERNEL_KIND, inside ? v->inner.fd : -1);
     if (rc == -EOPNOTSUPP) {
-        return inside ? make_child_inside(v, error) : start_child(v, &HOST, error);
+        rc = inside ? make_child_inside(v, error) : start_child(v, &HOST, error);
+        return rc == 0 ? -EAGAIN : rc;
     }
     if (rc == -EEXIST) {
         return -EAGAIN; /* a child's came since we looked */

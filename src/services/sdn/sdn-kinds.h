@@ -1,4 +1,4 @@
-/* sdn-objects.h - filters and raw flows, the server's half: what they say, where they hold.
+/* sdn-kinds.h - filters and raw flows, the server's half: what they say, where they hold.
  *
  *     text from outside ──► sdn_*_validate: every rule that the schema can't say
  *                       ──► sdn_*_claims:   the same one twice is refused
@@ -32,7 +32,7 @@ int sdn_prefix_parse(const char *text, struct ip4_prefix *ret_prefix);
 /* Does the node run what filters and flows need? */
 int sdn_runs_on(const json_t *node_spec);
 
-/* Calls `each` for every node on which a filter with this spec holds now. */
+/* Calls `each` for every node on which a filter or flow with this spec holds now. */
 typedef void sdn_node_fn(void *arg, const char *node, const json_t *node_spec);
 void sdn_each_node(struct view *view, const json_t *filter_spec, sdn_node_fn *each, void *arg);
 
@@ -58,9 +58,12 @@ const char *sdn_filter_claim(const json_t *spec, char claim[SDN_CLAIM_SIZE]);
 int sdn_flow_validate(const char *id, const json_t *spec, struct view *view, struct error *error);
 const char *sdn_flow_claim(const json_t *spec, char claim[SDN_CLAIM_SIZE]);
 
-/* --- plans --- */
+/* --- plans and status --- */
 
 void sdn_plan(const char *kind, const char *id, const json_t *spec, struct view *view,
               struct plan *plan);
+
+void sdn_status(const char *kind, const char *id, const json_t *object, struct view *view,
+                const struct reports *reports, json_t *status);
 
 extern const struct service SERVICE_SDN;
