@@ -121,9 +121,10 @@ static void diff(const struct reconcile_driver *d, const struct omap *states, in
 }
 
 /* The same for the marked keys alone. */
-static void diff_keys(const struct reconcile_driver *d, struct batch *batch)
+static void diff_keys(const struct reconcile_driver *d, const struct omap *keys,
+                      struct batch *batch)
 {
-    omap_foreach (entry, &d->keys) {
+    omap_foreach (entry, keys) {
         if (!omap_get(&d->replica->resources, entry->key)) {
             const void *state = d->backend->look(d->self, entry->key);
             if (state) {
@@ -131,7 +132,7 @@ static void diff_keys(const struct reconcile_driver *d, struct batch *batch)
             }
         }
     }
-    omap_foreach (entry, &d->keys) {
+    omap_foreach (entry, keys) {
         const json_t *spec = omap_get(&d->replica->resources, entry->key);
         if (spec) {
             add_if_differs(d, entry->key, spec, d->backend->look(d->self, entry->key), batch);
@@ -202,9 +203,10 @@ static void pass_keys(struct reconcile_driver *d, struct outcome *outcome)
 {
     struct batch batch = {0};
 
-    diff_keys(d, &batch);
-    struct omap keys = d->keys; /* the items' names are its */
+    /* The items' names are its, and the driver may mark others while it compares. */
+    struct omap keys = d->keys;
     d->keys = (struct omap){0};
+    diff_keys(d, &keys, &batch);
     apply(d, &batch, outcome);
     omap_clear(&keys, NULL);
 }
