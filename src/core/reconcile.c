@@ -158,7 +158,7 @@ static void on_end_closed(uv_handle_t *handle)
 
 static int is_looking(const struct reconcile_driver *d)
 {
-    return d->self && d->backend->is_looking && d->backend->is_looking(d->self);
+    return d->backend->is_looking(d->self);
 }
 
 /* Runs the loop for that time, or no longer than until the driver knows how the host is. No passes
@@ -185,10 +185,7 @@ static void run_loop(struct reconcile *r, const struct reconcile_driver *d, int 
 /* Before a pass that is made outside of the loop. */
 static void let_look(struct reconcile *r, struct reconcile_driver *d)
 {
-    if (d->backend->is_looking) {
-        driver_start(d, NULL); /* the pass tells a failure */
-    }
-    if (is_looking(d)) {
+    if (d->backend->is_looking && driver_start(d, NULL) == 0 && is_looking(d)) {
         run_loop(r, d, 1, LOOK_MSEC);
     }
 }
