@@ -131,6 +131,13 @@ static json_t *match(json_t *left, const char *right)
     return json_pack("{s:{s:s, s:o, s:s}}", "match", "op", "==", "left", left, "right", right);
 }
 
+/* Later ones have no ports, but data in their place, and nftables doesn't mind. */
+static json_t *match_first_fragment(void)
+{
+    return json_pack("{s:{s:s, s:{s:[o, i]}, s:i}}", "match", "op", "==", "left", "&",
+                     payload("ip", "frag-off"), 0x1fff, "right", 0);
+}
+
 static json_t *fields_of(const struct public_shape *shape)
 {
     json_t *fields = json_array();
@@ -168,7 +175,9 @@ json_t *public_shape_rule(const struct public_shape *shape)
     if (shape->destination_bits == PUBLIC_SELF) {
         json_array_append_new(expr, match(payload("ip", "daddr"), "@" PUBLIC_OWN));
     }
-    if (shape->has_protocol && shape->source_bits == 0 && shape->destination_bits == 0) {
+    if (shape->port_bits > 0) {
+        json_array_append_new(expr, match_first_fragment());
+    } else if (shape->has_protocol && shape->source_bits == 0 && shape->destination_bits == 0) {
         json_array_append_new(expr, match(meta("protocol"), "ip"));
     }
     json_array_append_new(expr, match(fields_of(shape), set));

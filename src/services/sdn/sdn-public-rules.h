@@ -6,8 +6,10 @@
  * masked fields up in one hash set, as Open vSwitch does it ("tuple space search"):
  *
  *     chain arriving {
- *         meta l4proto . ip daddr & 255.255.0.0 . th dport @arriving_1000_proto_d16_port16 drop
- *         ip daddr @own meta l4proto . th dport @arriving_1000_proto_dself_port16 drop
+ *         ip frag-off & 8191 == 0 meta l4proto . ip daddr & 255.255.0.0 . th dport \
+ *             @arriving_1000_proto_d16_port16 drop
+ *         ip daddr @own ip frag-off & 8191 == 0 meta l4proto . th dport \
+ *             @arriving_1000_proto_dself_port16 drop
  *     }
  *     set arriving_1000_proto_d16_port16 {
  *         type inet_proto . ipv4_addr . inet_service; counter
