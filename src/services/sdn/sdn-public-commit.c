@@ -8,12 +8,30 @@
 #include "lib/mem.h"
 #include "services/sdn/sdn-public-driver.h"
 
+enum {
+    COMMANDS_SIZE_MAX = 64 << 20, /* as much as spawn.h takes */
+};
+
 /* --- commands --- */
 
-/* Takes the reference `object`. */
-static void command(json_t *commands, const char *verb, json_t *object)
+/* {"nftables":[ … ]}, written as it grows. */
+static void commands_begin(struct buf *commands)
 {
-    json_array_append_new(commands, json_pack("{s:o}", verb, object));
+    buf_printf(commands, "{\"nftables\":[{\"metainfo\":{\"json_schema_version\":1}}");
+}
+
+static void commands_end(struct buf *commands)
+{
+    buf_printf(commands, "]}");
+}
+
+/* Takes the reference `object`. */
+static void command(struct buf *commands, const char *verb, json_t *object)
+{
+    _cleanup_free_ char *text = json_dumps(object, JSON_COMPACT);
+
+    buf_printf(commands, ",{\"%s\":%s}", verb, text);
+    json_decref(object);
 }
 
 /* Only what says which one it is; takes the reference `object`. */
@@ -28,91 +46,82 @@ static json_t *bare(json_t *object)
     return object;
 }
 
-/* {"element": …} of one set; takes the reference `elements`. */
-static void elements(json_t *commands, const char *verb, const char *set, json_t *elements)
+/* The elements of one set stand between. */
+static void elements_begin(struct buf *commands, const char *verb, const char *set)
 {
-    command(commands, verb,
-            json_pack("{s:{s:s, s:s, s:s, s:o}}", "element", "family", "netdev", "table",
-                      PUBLIC_TABLE, "name", set, "elem", elements));
+    buf_printf(commands,
+               ",{\"%s\":{\"element\":{\"family\":\"netdev\",\"table\":\"%s\",\"name\":\"%s\","
+               "\"elem\":[",
+               verb, PUBLIC_TABLE, set);
 }
 
-static json_t *addresses(const uint32_t *list, size_t len, const uint32_t *but, size_t but_len)
+static void elements_end(struct buf *commands)
 {
-    json_t *found = json_array();
+    buf_printf(commands, "]}}}");
+}
+
+/* Own addresses that are in one list, but not in the other. */
+static void own_elements(struct buf *commands, const char *verb, const uint32_t *list, size_t len,
+                         const uint32_t *but, size_t but_len)
+{
     char text[IP4_TEXT_SIZE];
+    size_t found = 0;
 
     for (size_t i = 0; i < len; i++) {
-        int is_known = 0;
-        for (size_t k = 0; k < but_len && !is_known; k++) {
-            is_known = but[k] == list[i];
+        size_t k = 0;
+        while (k < but_len && but[k] != list[i]) {
+            k++;
         }
-        if (!is_known) {
-            json_array_append_new(found, json_string(ip4_format(list[i], text)));
+        if (k < but_len) {
+            continue;
         }
+        if (found++ == 0) {
+            elements_begin(commands, verb, PUBLIC_OWN);
+        }
+        buf_printf(commands, "%s\"%s\"", found > 1 ? "," : "", ip4_format(list[i], text));
     }
-    return found;
+    if (found > 0) {
+        elements_end(commands);
+    }
 }
 
-static void own_elements(json_t *commands, const char *verb, json_t *list)
+static void write_row(struct buf *commands, const struct public_row *row, int is_removal)
 {
-    if (json_array_size(list) > 0) {
-        elements(commands, verb, PUBLIC_OWN, list);
+    if (is_removal) {
+        public_key_write(commands, &row->set->shape, row->key);
     } else {
-        json_decref(list);
+        public_element_write(commands, &row->set->shape, row->key, row->owner->id);
     }
-}
-
-/* --- elements by set --- */
-
-/* name of the set -> its elements; filled from rows, then made into one command each. */
-static json_t *list_of(json_t *by_set, const struct public_shape *shape)
-{
-    char name[PUBLIC_NAME_SIZE];
-    json_t *list = json_object_get(by_set, public_shape_name(shape, name));
-
-    if (!list) {
-        list = json_array();
-        json_object_set_new(by_set, name, list);
-    }
-    return list;
-}
-
-static void add_row(json_t *by_set, const struct public_row *row)
-{
-    json_array_append_new(list_of(by_set, &row->set->shape),
-                          public_element(&row->set->shape, row->key, row->owner->id));
-}
-
-static void remove_row(json_t *by_set, const struct public_row *row)
-{
-    json_array_append_new(list_of(by_set, &row->set->shape),
-                          public_key(&row->set->shape, row->key));
-}
-
-/* Takes the reference `by_set`. */
-static void all_elements(json_t *commands, const char *verb, json_t *by_set)
-{
-    const char *name;
-    json_t *list;
-
-    json_object_foreach (by_set, name, list) {
-        elements(commands, verb, name, json_incref(list));
-    }
-    json_decref(by_set);
 }
 
 /* --- everything --- */
 
 /* Adding the table first makes that deleting it never fails. */
-static void no_table(json_t *commands)
+static void no_table(struct buf *commands)
 {
     command(commands, "add", public_table());
     command(commands, "delete", public_table());
 }
 
-static void whole_table(const struct public *p, json_t *commands)
+static void all_rows(struct public_set *set, const char *name, struct buf *commands)
 {
-    json_t *document = public_table_document(p, 1), *by_set = json_object(), *item;
+    const char *comma = "";
+
+    elements_begin(commands, "add", name);
+    omap_foreach (e, &set->rows) {
+        const struct public_row *row = e->value;
+        if (row->claims > 0) {
+            buf_printf(commands, "%s", comma);
+            write_row(commands, row, 0);
+            comma = ",";
+        }
+    }
+    elements_end(commands);
+}
+
+static void whole_table(const struct public *p, struct buf *commands)
+{
+    json_t *document = public_table_document(p, 1), *item;
     size_t i;
 
     no_table(commands);
@@ -120,16 +129,13 @@ static void whole_table(const struct public *p, json_t *commands)
         command(commands, "add", json_incref(item));
     }
     json_decref(document);
+    own_elements(commands, "add", p->own, p->own_len, NULL, 0);
     omap_foreach (e, &p->sets) {
-        omap_foreach (r, &((struct public_set *)e->value)->rows) {
-            const struct public_row *row = r->value;
-            if (row->claims > 0) {
-                add_row(by_set, row);
-            }
+        struct public_set *set = e->value;
+        if (set->claimed > 0) {
+            all_rows(set, e->key, commands);
         }
     }
-    own_elements(commands, "add", addresses(p->own, p->own_len, NULL, 0));
-    all_elements(commands, "add", by_set);
 }
 
 /* --- what differs --- */
@@ -154,7 +160,7 @@ static int is_nic(const struct public *p, int index)
     return 0;
 }
 
-static void changed_hooks(const struct public *p, json_t *commands)
+static void changed_hooks(const struct public *p, struct buf *commands)
 {
     for (int leaving = 0; leaving < 1 + (p->can_leave != 0); leaving++) {
         for (size_t i = 0; i < p->hooked_len; i++) {
@@ -185,7 +191,7 @@ static int sets_differ(const struct public *p)
 }
 
 /* New sets first; rules anew, in their order; then those that no rule looks into any more. */
-static void changed_sets(const struct public *p, json_t *commands)
+static void changed_sets(const struct public *p, struct buf *commands)
 {
     json_t *document = public_table_document(p, 1), *item;
     size_t i;
@@ -214,29 +220,70 @@ static void changed_sets(const struct public *p, json_t *commands)
     }
 }
 
-static void changes(const struct public *p, int structure, json_t *commands)
+static int compare_rows(const void *a, const void *b)
 {
-    json_t *added = json_object(), *removed = json_object();
+    const struct public_row *const *x = a, *const *y = b;
+
+    return public_shape_compare(&(*x)->set->shape, &(*y)->set->shape);
+}
+
+/* Those that wait to be removed or to be added, those of one set together; the caller frees it. A
+ * set that goes takes its elements along. */
+static const struct public_row **waiting_rows(const struct public *p, int is_removal,
+                                              size_t *ret_len)
+{
+    size_t len = 0;
 
     for (const struct public_row *row = p->waiting; row; row = row->next) {
-        /* A set that goes takes its elements along. */
-        if (row->in_kernel && row->set->claimed > 0) {
-            remove_row(removed, row);
-        }
-        if (row->claims > 0) {
-            add_row(added, row);
+        len++;
+    }
+    const struct public_row **rows = xcalloc(len + 1, sizeof *rows);
+    len = 0;
+    for (const struct public_row *row = p->waiting; row; row = row->next) {
+        if (is_removal ? row->in_kernel && row->set->claimed > 0 : row->claims > 0) {
+            rows[len++] = row;
         }
     }
-    all_elements(commands, "delete", removed);
-    own_elements(commands, "delete",
-                 addresses(p->own_in_kernel, p->own_in_kernel_len, p->own, p->own_len));
+    qsort(rows, len, sizeof *rows, compare_rows);
+    *ret_len = len;
+    return rows;
+}
+
+/* One command for each set. */
+static void changed_rows(const struct public *p, int is_removal, struct buf *commands)
+{
+    const char *verb = is_removal ? "delete" : "add";
+    char name[PUBLIC_NAME_SIZE];
+    size_t len;
+    _cleanup_free_ const struct public_row **rows = waiting_rows(p, is_removal, &len);
+
+    for (size_t i = 0; i < len; i++) {
+        int is_first = i == 0 || rows[i]->set != rows[i - 1]->set;
+        if (is_first && i > 0) {
+            elements_end(commands);
+        }
+        if (is_first) {
+            elements_begin(commands, verb, public_shape_name(&rows[i]->set->shape, name));
+        } else {
+            buf_printf(commands, ",");
+        }
+        write_row(commands, rows[i], is_removal);
+    }
+    if (len > 0) {
+        elements_end(commands);
+    }
+}
+
+static void changes(const struct public *p, int structure, struct buf *commands)
+{
+    changed_rows(p, 1, commands);
+    own_elements(commands, "delete", p->own_in_kernel, p->own_in_kernel_len, p->own, p->own_len);
     if (structure) {
         changed_sets(p, commands);
         changed_hooks(p, commands);
     }
-    own_elements(commands, "add",
-                 addresses(p->own, p->own_len, p->own_in_kernel, p->own_in_kernel_len));
-    all_elements(commands, "add", added);
+    own_elements(commands, "add", p->own, p->own_len, p->own_in_kernel, p->own_in_kernel_len);
+    changed_rows(p, 0, commands);
 }
 
 /* --- afterwards --- */
@@ -308,21 +355,22 @@ static void done(struct public *p, int rebuilt, int structure)
 
 int public_can_leave(struct public *p)
 {
-    json_t *commands = json_array();
+    _cleanup_buf_ struct buf commands = BUF_INIT(COMMANDS_SIZE_MAX);
     struct error error = {0};
 
     if (p->can_leave >= 0) {
-        json_decref(commands);
         return p->can_leave;
     }
+    commands_begin(&commands);
     command(
-        commands, "add",
+        &commands, "add",
         json_pack("{s:{s:s, s:s}}", "table", "family", "netdev", "name", PUBLIC_TABLE "_probe"));
-    command(commands, "add",
+    command(&commands, "add",
             json_pack("{s:{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s}}", "chain", "family", "netdev",
                       "table", PUBLIC_TABLE "_probe", "name", "probe", "type", "filter", "hook",
                       "egress", "prio", 0, "policy", "accept", "dev", "lo"));
-    if (public_nft(commands, 1, &error) == 0) {
+    commands_end(&commands);
+    if (public_nft(&commands, 1, &error) == 0) {
         p->can_leave = 1;
     } else if (strstr(error.detail, "not supported")) {
         p->can_leave = 0;
@@ -346,13 +394,12 @@ static int loses_counts(const struct public *p, int rebuild)
 }
 
 /* Runs it, and sees from the generation whether somebody else came between. */
-static int run(struct public *p, json_t *commands, struct error *error)
+static int run(struct public *p, const struct buf *commands, struct error *error)
 {
     uint32_t before = 0, after = 0;
 
     int rc = public_kernel_generation(p->kernel, &before);
     if (rc < 0) {
-        json_decref(commands);
         return error_set(error, error_status(rc), NULL, "cannot ask nftables: %s", strerror(-rc));
     }
     rc = public_nft(commands, 0, error);
@@ -374,34 +421,36 @@ static void note_listing(struct public *p)
     json_decref(p->made);
     json_decref(p->listed);
     p->made = p->listed = NULL;
-    if (p->present && public_table_list(p, &listed, &error) == 0 && listed) {
+    if (p->present && !p->is_faithful && public_table_list(p, &listed, &error) == 0 && listed) {
         p->made = public_table_by_name(public_table_document(p, 0));
         p->listed = public_table_by_name(listed);
+        p->is_faithful = json_equal(p->made, p->listed);
     }
 }
 
 int public_commit(struct public *p, struct error *error)
 {
-    json_t *commands = json_array();
+    _cleanup_buf_ struct buf commands = BUF_INIT(COMMANDS_SIZE_MAX);
     int rebuild = p->rows_len == 0 || !p->present || !p->intact;
     int structure = rebuild || sets_differ(p) || !public_table_matches(p);
 
     if (!p->waiting && public_table_matches(p)) {
-        json_decref(commands);
         return 0;
     }
     if (loses_counts(p, rebuild)) {
         public_counters_read(p, NULL);
         p->saved_usec = 0; /* bases are in no other place: to be saved soon */
     }
+    commands_begin(&commands);
     if (p->rows_len == 0) {
-        no_table(commands);
+        no_table(&commands);
     } else if (rebuild) {
-        whole_table(p, commands);
+        whole_table(p, &commands);
     } else {
-        changes(p, structure, commands);
+        changes(p, structure, &commands);
     }
-    int rc = run(p, commands, error);
+    commands_end(&commands);
+    int rc = run(p, &commands, error);
     if (rc < 0) {
         return rc;
     }

@@ -102,7 +102,8 @@ struct public
     size_t hooked_len;
     uint32_t *own_in_kernel; /* ascending */
     size_t own_in_kernel_len;
-    json_t *made, *listed; /* what we made last, and how this nft lists that */
+    int is_faithful;       /* this nft lists things as we make them */
+    json_t *made, *listed; /* if not: what we made last, and how it lists that */
 
     int unsaved; /* the file has older numbers */
     int64_t saved_usec;
@@ -154,8 +155,8 @@ json_t *public_table_document(const struct public *p, int wanted);
 /* A document or listing in a form that can be compared; takes the reference `list`. */
 json_t *public_table_by_name(json_t *list);
 int public_table_list(struct public *p, json_t **ret_listed, struct error *error);
-/* An nft transaction; takes the reference `commands`. */
-int public_nft(json_t *commands, int check_only, struct error *error);
+/* An nft transaction. */
+int public_nft(const struct buf *commands, int check_only, struct error *error);
 void public_table_done(struct public *p);
 
 /* --- sdn-public-commit.c: into the kernel --- */

@@ -187,45 +187,47 @@ json_t *public_shape_rule(const struct public_shape *shape)
 
 /* --- elements --- */
 
-static json_t *key_address(const uint8_t *key)
+static void write_address(struct buf *buf, const uint8_t *key)
 {
     char text[IP4_TEXT_SIZE];
     uint32_t number;
 
     memcpy(&number, key, sizeof number);
-    return json_string(ip4_format(ntohl(number), text));
+    buf_printf(buf, ",\"%s\"", ip4_format(ntohl(number), text));
 }
 
-json_t *public_key(const struct public_shape *shape, const uint8_t *key)
+void public_key_write(struct buf *buf, const struct public_shape *shape, const uint8_t *key)
 {
-    json_t *values = json_array();
+    struct buf values = BUF_INIT(128);
+    unsigned len = 0;
 
     if (shape->has_protocol) {
-        json_array_append_new(values, json_integer(key[0]));
-        key += 4;
+        buf_printf(&values, ",%u", key[4 * len++]);
     }
     if (is_prefix(shape->source_bits)) {
-        json_array_append_new(values, key_address(key));
-        key += 4;
+        write_address(&values, key + (size_t)4 * len++);
     }
     if (is_prefix(shape->destination_bits)) {
-        json_array_append_new(values, key_address(key));
-        key += 4;
+        write_address(&values, key + (size_t)4 * len++);
     }
     if (shape->port_bits > 0) {
-        json_array_append_new(values, json_integer(key[0] << 8 | key[1]));
+        buf_printf(&values, ",%u", (unsigned)(key[4 * len] << 8 | key[4 * len + 1]));
+        len++;
     }
-    if (json_array_size(values) == 0) {
-        json_array_append_new(values, json_string("ip"));
+    if (len == 0) {
+        buf_printf(buf, "\"ip\"");
+    } else if (len == 1) {
+        buf_printf(buf, "%s", values.data + 1);
+    } else {
+        buf_printf(buf, "{\"concat\":[%s]}", values.data + 1);
     }
-    if (json_array_size(values) == 1) {
-        return unwrap(values);
-    }
-    return json_pack("{s:o}", "concat", values);
+    buf_done(&values);
 }
 
-json_t *public_element(const struct public_shape *shape, const uint8_t *key, const char *id)
+void public_element_write(struct buf *buf, const struct public_shape *shape, const uint8_t *key,
+                          const char *id)
 {
-    return json_pack("{s:{s:o, s:s++}}", "elem", "val", public_key(shape, key), "comment",
-                     "filter ", id, "");
+    buf_printf(buf, "{\"elem\":{\"val\":");
+    public_key_write(buf, shape, key);
+    buf_printf(buf, ",\"comment\":\"filter %s\"}}", id);
 }

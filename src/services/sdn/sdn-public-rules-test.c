@@ -75,13 +75,11 @@ static struct public_filter filter_of(const char *text)
 
 static void describe(const struct public_part *part, struct buf *buf)
 {
-    json_t *key = public_key(&part->shape, part->key);
-    char *text = json_dumps(key, JSON_COMPACT | JSON_ENCODE_ANY);
     char name[PUBLIC_NAME_SIZE];
 
-    buf_printf(buf, "%s %s\n", public_shape_name(&part->shape, name), text);
-    json_decref(key);
-    free(text);
+    buf_printf(buf, "%s ", public_shape_name(&part->shape, name));
+    public_key_write(buf, &part->shape, part->key);
+    buf_printf(buf, "\n");
 }
 
 static void filters_become_elements(void **state)

@@ -29,6 +29,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/buf.h"
 #include "lib/error.h"
 #include "lib/ip.h"
 
@@ -96,9 +97,11 @@ json_t *public_hook_rule(int leaving, int index);
 /* The number of the NIC whose chain is called so; -EINVAL for another name. */
 int public_hook_parse(const char *name, int *ret_leaving, int *ret_index);
 
-/* An element without its decoration, as "delete element" takes it. */
-json_t *public_key(const struct public_shape *shape, const uint8_t *key);
+/* Elements are written as text: a tree of all those of ten thousand filters would take more memory
+ * than all else in the agent. What "delete element" takes: */
+void public_key_write(struct buf *buf, const struct public_shape *shape, const uint8_t *key);
 /* The same with its comment, from which the filter's id can be read after any restart. */
-json_t *public_element(const struct public_shape *shape, const uint8_t *key, const char *id);
+void public_element_write(struct buf *buf, const struct public_shape *shape, const uint8_t *key,
+                          const char *id);
 /* The id in a comment, or NULL. */
 const char *public_comment_id(const char *comment);

@@ -20,15 +20,14 @@ enum {
 
 /* --- nft --- */
 
-int public_nft(json_t *commands, int check_only, struct error *error)
+int public_nft(const struct buf *commands, int check_only, struct error *error)
 {
     const char *const argv[] = {"nft", "-j", "-f", "-", check_only ? "-c" : NULL, NULL};
-    json_t *root = json_pack("{s:o}", "nftables", commands);
-    _cleanup_free_ char *text = json_dumps(root, JSON_COMPACT);
-    struct spawn spawn = {
-        .argv = argv, .input = text, .input_size = strlen(text), .timeout_msec = NFT_MSEC};
+    struct spawn spawn = {.argv = argv,
+                          .input = commands->data,
+                          .input_size = commands->size,
+                          .timeout_msec = NFT_MSEC};
 
-    json_decref(root);
     return spawn_check(&spawn, error);
 }
 
@@ -195,14 +194,14 @@ static int compare_indexes(const void *a, const void *b)
     return *x - *y;
 }
 
-static int is_intact(const struct public *p, json_t *listed)
+static int is_intact(struct public *p, json_t *listed)
 {
     json_t *expected = public_table_by_name(public_table_document(p, 0));
     json_t *found = public_table_by_name(json_incref(listed));
-    int same =
-        json_equal(expected, found) ||
-        (p->made && p->listed && json_equal(expected, p->made) && json_equal(found, p->listed));
+    int same = json_equal(expected, found);
 
+    p->is_faithful |= same;
+    same = same || (p->made && json_equal(expected, p->made) && json_equal(found, p->listed));
     json_decref(expected);
     json_decref(found);
     return same;
