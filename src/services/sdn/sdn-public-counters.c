@@ -87,10 +87,11 @@ void public_counters_compare(struct public *p)
         struct public_held *held = e->value;
         uint64_t packets, bytes;
         sum_up(held, &packets, &bytes);
-        if (packets < held->saved_packets || bytes < held->saved_bytes) {
-            held->base_packets += held->saved_packets;
-            held->base_bytes += held->saved_bytes;
+        if (packets < held->told_packets || bytes < held->told_bytes) {
+            held->base_packets += held->told_packets;
+            held->base_bytes += held->told_bytes;
         }
+        held->told_packets = held->told_bytes = 0;
     }
     p->loaded = 1;
 }
@@ -148,8 +149,8 @@ static void load_filter(struct public *p, const char *id, const json_t *numbers)
     struct public_held *held = public_held_get(p, id);
     held->base_packets = values[0];
     held->base_bytes = values[1];
-    held->saved_packets = values[2];
-    held->saved_bytes = values[3];
+    held->told_packets = values[2];
+    held->told_bytes = values[3];
 }
 
 void public_counters_load(struct public *p)

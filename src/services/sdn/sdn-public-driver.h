@@ -26,41 +26,40 @@
 /* Whose comment says nothing of ours: elements that somebody else put there. */
 #define PUBLIC_NOBODY "?"
 
+/* There may be some ten thousand of this and of the next but one: no member more than needed. */
 struct public_row {
     struct public_set *set;
     struct public_held *owner;
     struct public_row *next, *previous; /* in the list of those that wait */
     uint64_t packets, bytes;            /* as last read from the kernel */
     uint32_t claims;
-    uint8_t waits;
-    uint8_t in_kernel;
-    uint8_t renamed; /* the kernel's comment is of another filter */
-    uint8_t seen;    /* by the reading that goes on */
-    uint8_t key_size;
+    unsigned waits : 1;
+    unsigned in_kernel : 1;
+    unsigned renamed : 1; /* the kernel's comment is of another filter */
+    unsigned seen : 1;    /* by the reading that goes on */
+    unsigned key_size : 8;
     uint8_t key[PUBLIC_KEY_SIZE];
 };
 
 struct public_set {
     struct public_shape shape;
-    struct omap rows; /* hexadecimal key -> struct public_row */
+    struct omap rows; /* key as text -> struct public_row */
     size_t claimed;   /* rows with a claim */
     int in_kernel;
 };
 
 /* A filter that is held. */
 struct public_held {
-    char *key; /* sdn/filter/<id>/<node> */
-    char *id;
-    json_t *spec; /* NULL: known from the kernel or the file only */
-    struct public_filter filter;
+    json_t *spec;             /* NULL: known from the kernel or the file only */
     struct public_row **rows; /* claimed */
-    size_t rows_len;
-    size_t waiting; /* owned rows that wait */
+    uint32_t rows_len;
+    uint32_t waiting; /* owned rows that wait */
     int is_public;
-    int is_deaf;                         /* wants to filter what leaves, and the kernel can't */
-    uint64_t base_packets, base_bytes;   /* counted by elements that are gone */
-    uint64_t saved_packets, saved_bytes; /* that the kernel's elements had, says the file */
-    uint64_t told_packets, told_bytes;
+    int is_deaf;                       /* wants to filter what leaves, and the kernel can't */
+    uint64_t base_packets, base_bytes; /* counted by elements that are gone */
+    uint64_t told_packets, told_bytes; /* until the first reading: what the elements had by the
+                                        * file */
+    char id[];
 };
 
 struct public_nic {

@@ -9,7 +9,7 @@
 #define FILTER_PREFIX "sdn/filter/"
 
 enum {
-    HEX_SIZE = 2 * PUBLIC_KEY_SIZE + 1,
+    TEXT_SIZE = 2 * PUBLIC_KEY_SIZE + PUBLIC_KEY_SIZE / 4 + 1,
 };
 
 /* --- the list of rows that wait --- */
@@ -63,15 +63,24 @@ static void set_owner(struct public *p, struct public_row *row, struct public_he
 
 /* --- rows --- */
 
-static const char *hex_of(const uint8_t *key, size_t size, char text[HEX_SIZE])
+/* Short, since there are many: each field without the zeros behind it. */
+static const char *text_of(const uint8_t *key, size_t size, char text[TEXT_SIZE])
 {
     static const char DIGITS[] = "0123456789abcdef";
+    char *at = text;
 
-    for (size_t i = 0; i < size; i++) {
-        text[2 * i] = DIGITS[key[i] >> 4];
-        text[2 * i + 1] = DIGITS[key[i] & 15];
+    for (size_t begin = 0; begin < size; begin += 4) {
+        size_t end = begin + 4 < size ? begin + 4 : size;
+        while (end > begin && key[end - 1] == 0) {
+            end--;
+        }
+        for (size_t i = begin; i < end; i++) {
+            *at++ = DIGITS[key[i] >> 4];
+            *at++ = DIGITS[key[i] & 15];
+        }
+        *at++ = '.';
     }
-    text[2 * size] = '\0';
+    *at = '\0';
     return text;
 }
 
@@ -90,22 +99,22 @@ struct public_set *public_set_get(struct public *p, const struct public_shape *s
 
 struct public_row *public_row_find(struct public_set *set, const uint8_t *key, size_t key_size)
 {
-    char text[HEX_SIZE];
+    char text[TEXT_SIZE];
 
-    return key_size <= PUBLIC_KEY_SIZE ? omap_get(&set->rows, hex_of(key, key_size, text)) : NULL;
+    return key_size <= PUBLIC_KEY_SIZE ? omap_get(&set->rows, text_of(key, key_size, text)) : NULL;
 }
 
 static struct public_row *make_row(struct public_set *set, struct public_held *owner,
                                    const uint8_t *key, size_t key_size)
 {
     struct public_row *row = xnew(struct public_row);
-    char text[HEX_SIZE];
+    char text[TEXT_SIZE];
 
     row->set = set;
     row->owner = owner;
     row->key_size = (uint8_t)key_size;
     memcpy(row->key, key, key_size);
-    omap_put(&set->rows, hex_of(key, key_size, text), row);
+    omap_put(&set->rows, text_of(key, key_size, text), row);
     return row;
 }
 
@@ -118,12 +127,12 @@ void public_row_bank(struct public_row *row)
 
 void public_row_free(struct public *p, struct public_row *row)
 {
-    char text[HEX_SIZE];
+    char text[TEXT_SIZE];
 
     if (row->waits) {
         unlink_row(p, row);
     }
-    omap_del(&row->set->rows, hex_of(row->key, row->key_size, text));
+    omap_del(&row->set->rows, text_of(row->key, row->key_size, text));
     free(row);
 }
 
@@ -217,16 +226,20 @@ int public_id_valid(const char *id)
     return *id && strspn(id, "0123456789") == strlen(id);
 }
 
+static char *key_of(const struct public *p, const char *id)
+{
+    return xasprintf(FILTER_PREFIX "%s/%s", id, p->env->node);
+}
+
 struct public_held *public_held_get(struct public *p, const char *id)
 {
-    _cleanup_free_ char *key = xasprintf(FILTER_PREFIX "%s/%s", id, p->env->node);
+    _cleanup_free_ char *key = key_of(p, id);
     struct public_held *held = omap_get(&p->held, key);
 
     if (!held) {
-        held = xnew(struct public_held);
-        held->id = xstrdup(id);
-        held->key = TAKE(key);
-        omap_put(&p->held, held->key, held);
+        held = xcalloc(1, sizeof *held + strlen(id) + 1);
+        memcpy(held->id, id, strlen(id) + 1);
+        omap_put(&p->held, key, held);
     }
     return held;
 }
@@ -242,12 +255,13 @@ static char *id_of(const struct public *p, const char *key)
     return xstrndup(id, (size_t)(slash - id));
 }
 
-static void claim_parts(struct public *p, struct public_held *held)
+static void claim_parts(struct public *p, struct public_held *held,
+                        const struct public_filter *filter)
 {
     struct public_row **old = held->rows;
     struct public_part parts[PUBLIC_PARTS_MAX];
     size_t old_len = held->rows_len;
-    size_t len = held->is_public ? public_filter_parts(&held->filter, parts) : 0;
+    size_t len = held->is_public ? public_filter_parts(filter, parts) : 0;
 
     held->is_deaf = 0;
     held->rows = len > 0 ? xcalloc(len, sizeof(struct public_row *)) : NULL;
@@ -267,15 +281,15 @@ static void claim_parts(struct public *p, struct public_held *held)
     release_all(p, held, old, old_len);
 }
 
-static void judge(struct public *p, struct public_held *held, int has_filter)
+/* `filter` is NULL for one that is to go. */
+static void judge(struct public *p, struct public_held *held, const struct public_filter *filter)
 {
-    int is_public =
-        has_filter && !(p->has_overlay && public_filter_is_inside(&held->filter, p->overlay));
+    int is_public = filter && !(p->has_overlay && public_filter_is_inside(filter, p->overlay));
 
     p->public_len += (size_t)is_public;
     p->public_len -= (size_t)held->is_public;
     held->is_public = is_public;
-    claim_parts(p, held);
+    claim_parts(p, held, filter);
 }
 
 int public_held_take(struct public *p, const char *key, const json_t *spec, struct error *error)
@@ -298,8 +312,7 @@ int public_held_take(struct public *p, const char *key, const json_t *spec, stru
     }
     json_decref(held->spec);
     held->spec = json_incref((json_t *)spec);
-    held->filter = filter;
-    judge(p, held, 1);
+    judge(p, held, &filter);
     p->unsaved = 1;
     return 0;
 }
@@ -308,8 +321,9 @@ void public_held_retake(struct public *p)
 {
     omap_foreach (e, &p->held) {
         struct public_held *held = e->value;
-        if (held->spec) {
-            judge(p, held, 1);
+        struct public_filter filter;
+        if (held->spec && public_filter_parse(held->spec, &filter, NULL) == 0) {
+            judge(p, held, &filter);
         }
     }
 }
@@ -318,7 +332,7 @@ void public_held_drop(struct public *p, struct public_held *held)
 {
     json_decref(held->spec);
     held->spec = NULL;
-    judge(p, held, 0);
+    judge(p, held, NULL);
 }
 
 static void held_free(void *value)
@@ -327,8 +341,6 @@ static void held_free(void *value)
 
     json_decref(held->spec);
     free(held->rows);
-    free(held->key);
-    free(held->id);
     free(held);
 }
 
@@ -337,7 +349,8 @@ void public_held_sweep(struct public *p, struct public_held *held)
     if (held->spec || held->rows_len > 0 || held->waiting > 0) {
         return;
     }
-    omap_del(&p->held, held->key);
+    _cleanup_free_ char *key = key_of(p, held->id);
+    omap_del(&p->held, key);
     held_free(held);
     p->unsaved = 1;
 }
