@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/answers.h"
+#include "agent/counts.h"
 #include "agent/renewal.h"
 #include "lib/clock.h"
 #include "lib/hash.h"
@@ -44,6 +46,8 @@ struct connection {
     int64_t started;
     char reason[512];  /* why this connection ends, if we know */
     char problem[512]; /* why we aren't connected; that of the last try while the next one runs */
+    struct counts *counts;
+    struct answers *answers;
     struct omap facts; /* name -> json_t; JSON null: not told yet that it is no more */
     json_t *status;    /* as last given; NULL: never */
     json_t *errors;    /* of the last outcome; NULL: none yet */
@@ -67,6 +71,18 @@ static void send_new(struct connection *c, json_t *message)
 {
     link_send(c->link, message);
     json_decref(message);
+}
+
+/* For counters and answers, which don't outlive the connection. */
+static void send_if_welcomed(void *arg, json_t *message)
+{
+    struct connection *c = arg;
+
+    if (is_welcomed(c)) {
+        send_new(c, message);
+    } else {
+        json_decref(message);
+    }
 }
 
 /* --- what we tell --- */
@@ -153,6 +169,20 @@ void connection_status(struct connection *c, const json_t *status)
     send_status(c);
 }
 
+void connection_count(void *arg, const char *name, uint64_t packets, uint64_t bytes)
+{
+    struct connection *c = arg;
+
+    counts_put(c->counts, name, packets, bytes);
+}
+
+void connection_count_gone(void *arg, const char *name)
+{
+    struct connection *c = arg;
+
+    counts_gone(c->counts, name);
+}
+
 static void ask_certificate(void *arg, const char *csr)
 {
     struct connection *c = arg;
@@ -190,6 +220,7 @@ static void welcomed(struct connection *c, const struct message_welcome *welcome
     warn_of_clock(welcome->time);
     send_facts(c);
     send_status(c);
+    counts_welcomed(c->counts);
     renewal_welcomed(c->renewal, welcome->authority);
 }
 
@@ -243,6 +274,7 @@ static int take_message(struct connection *c, const char *type, const json_t *me
     struct message_put put;
     struct message_sync sync;
     struct message_refused refusal;
+    struct message_ask ask;
     const char *certificate;
     int rc = 0;
 
@@ -267,6 +299,10 @@ static int take_message(struct connection *c, const char *type, const json_t *me
     } else if (strcmp(type, "refused") == 0) {
         if ((rc = message_refused(message, &refusal, error)) == 0) {
             refused(&refusal);
+        }
+    } else if (strcmp(type, "ask") == 0) {
+        if ((rc = message_ask(message, &ask, error)) == 0) {
+            answers_ask(c->answers, c->reconcile, ask.id, ask.what);
         }
     } else {
         rc = error_set(error, 400, "/type", "\"%.50s\" isn't a type that an agent knows", type);
@@ -361,6 +397,8 @@ static void on_link_closed(struct link *link, void *arg, const struct error *err
         return;
     }
     renewal_disconnected(c->renewal);
+    counts_disconnected(c->counts);
+    answers_disconnected(c->answers);
     reconcile_abort(c->reconcile);
     snprintf(c->problem, sizeof c->problem, "%s",
              c->reason[0] || !error ? c->reason : error->detail);
@@ -415,6 +453,8 @@ struct connection *connection_new(uv_loop_t *loop, const struct connection_confi
     c->handles = 1;
     uv_timer_init(loop, &c->retry);
     c->retry.data = c;
+    c->counts = counts_new(loop, send_if_welcomed, c);
+    c->answers = answers_new(send_if_welcomed, c);
     c->renewal = renewal_new(loop, &(struct renewal_config){.state_dir = config->state_dir,
                                                             .identity = config->identity,
                                                             .ask = ask_certificate,
@@ -457,6 +497,8 @@ void connection_free(struct connection *c)
         link_close(c->link);
     }
     uv_close((uv_handle_t *)&c->retry, on_timer_closed);
+    counts_free(TAKE(c->counts));
+    answers_free(TAKE(c->answers));
     renewal_free(TAKE(c->renewal));
 }
 

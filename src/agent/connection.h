@@ -3,13 +3,13 @@
  *          ┌────────────── back-off 0.2 s … 15 s, with jitter; the next server ◄───────────┐
  *          ▼                                                                               │
  *     [waiting] ──► [connecting] ──► hello ──► welcome ──► [welcomed] ──► closed ───────────┤
- *                         │                  facts, status     │ snapshot, put, delete       │
+ *                         │                  facts, status,    │ snapshot, put, delete       │
  *                         │                                    ▼ sync                        │
  *                         │                                [synced] ── ack … ──► closed ─────┘
  *                         └── "this node is gone" (403, 404, 410) ──► removed()
  *
  * Nothing here touches the host: resources go to the reconciler, whose outcome comes back through
- * connection_applied(). Facts are kept, and sent again after each welcome. */
+ * connection_applied(). Facts and counters are kept, and sent again after each welcome. */
 #pragma once
 
 #include <jansson.h>
@@ -38,6 +38,10 @@ void connection_free(struct connection *c);
 
 /* backend_env.report: takes the reference `value`, NULL: no more. `arg` is the connection. */
 void connection_report(void *arg, const char *name, json_t *value);
+
+/* backend_env.count and .count_gone. */
+void connection_count(void *arg, const char *name, uint64_t packets, uint64_t bytes);
+void connection_count_gone(void *arg, const char *name);
 
 /* reconcile_applied_fn. */
 void connection_applied(void *arg, int64_t revision, const json_t *errors);

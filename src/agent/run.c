@@ -16,7 +16,8 @@
 
 enum {
     STATUS_MSEC = 1000,
-    LAST_MSEC = 2000, /* how long what is being closed may take */
+    STATUS_SOON_MSEC = 1, /* after what waits to be sent: writing it takes longer */
+    LAST_MSEC = 2000,     /* how long what is being closed may take */
 };
 
 struct agent {
@@ -86,7 +87,7 @@ static void on_applied(void *arg, int64_t revision, const json_t *errors)
     }
     connection_applied(agent->connection, revision, errors);
     /* Something just changed: don't let those who wait for it wait for the next round. */
-    uv_timer_start(&agent->timer, on_status_timer, 0, STATUS_MSEC);
+    uv_timer_start(&agent->timer, on_status_timer, STATUS_SOON_MSEC, STATUS_MSEC);
 }
 
 static void on_removed(void *arg, const char *detail)
@@ -113,7 +114,10 @@ static int start_reconcile(struct agent *agent, struct error *error)
                               .run_dir = agent->paths->run_dir,
                               .log_dir = agent->paths->log_dir,
                               .report = connection_report,
-                              .report_arg = agent->connection};
+                              .report_arg = agent->connection,
+                              .count = connection_count,
+                              .count_gone = connection_count_gone,
+                              .count_arg = agent->connection};
 
     return reconcile_new(&agent->loop, agent->paths->state_dir, BACKENDS, &env, on_applied, agent,
                          &agent->reconcile, error);

@@ -11,7 +11,15 @@
  *              replace, or remove (no resource). Idempotent. Removals come first.
  *     observe  again, until everything is `same` or failed; failed items are tried again with
  *              back-off.
- *     watch    The driver calls reconcile_wake() when the host drifts or its own timers say so.
+ *     watch    The driver calls reconcile_wake() when the host drifts or its own timers say so:
+ *              then it alone is driven again.
+ *
+ * A driver with many resources, or one whose observe is slow, can have `look` too. Then a change
+ * of some resources costs what they are, whatever else there is:
+ *
+ *     look     What would observe say of this one key?
+ *     compare, apply, look    for the keys that changed, until they are `same`. One that answered
+ *              "not yet" is looked at again when the driver calls reconcile_wake_key().
  *
  * Nothing that doesn't carry the driver's mark is ever changed. A driver blocks no longer than a
  * local command takes; a helper that could hang has a deadline (lib/spawn.h). */
@@ -24,7 +32,7 @@
 #include "lib/error.h"
 #include "lib/omap.h"
 
-struct reconcile;
+struct reconcile_driver;
 
 enum backend_match {
     MATCH_SAME,
@@ -54,7 +62,7 @@ struct backend_env {
     const char *state_dir; /* durable, 0700: private keys, what to put back on leave */
     const char *run_dir;   /* until reboot: pids, sockets, configurations */
     const char *log_dir;   /* children's logs */
-    struct reconcile *reconcile;
+    struct reconcile_driver *reconcile; /* for reconcile_wake(): this driver, not the others */
     /* Tells the server a fact; NULL value: no more. Kept and sent again after a reconnect;
      * unchanged ones cost nothing. */
     void (*report)(void *arg, const char *name, json_t *value);
@@ -82,12 +90,24 @@ struct backend {
     /* Frees it; leaves the host as it is (children go on). */
     void (*stop)(void *self);
 
-    /* Fills `states`: key -> a state that free_state frees. */
+    /* Is it still finding out how the host is, by an answer that the loop will bring? Then
+     * observe() says -EAGAIN, and those who make passes outside of the loop (`leave`, tests) run
+     * it for a moment first. May be NULL. */
+    int (*is_looking)(void *self);
+
+    /* Fills `states`: key -> a state that free_state frees. -EAGAIN: not known yet, soon. */
     int (*observe)(void *self, struct omap *states, struct error *error);
     void (*free_state)(void *state);
     enum backend_match (*compare)(void *self, const char *key, const json_t *spec,
                                   const void *state);
     void (*apply)(void *self, struct backend_item *items, size_t len);
+
+    /* What observe() would say of this key alone: borrowed, until apply() or observe() is called;
+     * NULL: nothing of it is on the host. Without an observe() before, and cheap. Who has it says
+     * with it that what apply() does for a key changes nothing that other keys, or other drivers,
+     * are compared with (or it wakes them): they aren't looked at again for that. NULL if the
+     * driver has no such thing: then any change makes it observe all of its part, twice. */
+    const void *(*look)(void *self, const char *key);
 
     /* Puts back everything on the host that isn't an item (used by `leave`, after all items are
      * removed). May be NULL. */

@@ -43,9 +43,21 @@ static const struct fact_type TOY_FACTS[] = {
     {.name = "toy.colour", .schema_text = "{\"type\":\"string\",\"maxLength\":20}"},
     {.name = NULL},
 };
+static const struct kind TOY_MARKS = {
+    .name = "toy/marks",
+    .singular = "toy mark",
+    .summary = "A thing that is counted.",
+    .schema_text = "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{}}",
+    .ids = KIND_ID_COUNTED,
+    .read_role = ROLE_VIEWER,
+    .write_role = ROLE_OPERATOR,
+};
+
+static const struct kind *const TOY_KINDS[] = {&TOY_MARKS, NULL};
 static const char *const TOY_PLANS[] = {"nodes", NULL};
 static const struct service SERVICE_TOY = {
     .name = "toy",
+    .kinds = TOY_KINDS,
     .facts = TOY_FACTS,
     .plans = TOY_PLANS,
     .claims = toy_claims,
@@ -125,17 +137,23 @@ void fixture_run(struct fixture *f, const int *finished)
 
 static const struct actor TESTER = {.name = "tester", .source = "127.0.0.1", .role = ROLE_ADMIN};
 
-struct outcome do_write(struct fixture *f, struct write write, const char *spec)
+void begin_write(struct fixture *f, struct write write, const char *spec, struct outcome *o)
 {
-    struct outcome o = {0};
     json_t *json = NULL;
 
     if (spec) {
         assert_int_equal(json_parse(spec, strlen(spec), &json, NULL), 0);
     }
     write.spec = json;
-    deployment_write(f->d, &TESTER, &write, fixture_done, &o);
+    deployment_write(f->d, &TESTER, &write, fixture_done, o);
     json_decref(json);
+}
+
+struct outcome do_write(struct fixture *f, struct write write, const char *spec)
+{
+    struct outcome o = {0};
+
+    begin_write(f, write, spec, &o);
     fixture_run(f, &o.finished);
     return o;
 }

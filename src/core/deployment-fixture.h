@@ -1,5 +1,7 @@
 /* deployment-fixture.h - a deployment for tests: a real store in a temporary folder, and a small
- * service, "toy": everybody knows the "colour" that each node reports. */
+ * service, "toy": everybody knows the "colour" that each node reports. Its "toy/marks" are
+ * counted.
+ */
 #pragma once
 
 #include <setjmp.h>
@@ -40,6 +42,8 @@ void fixture_close(struct fixture *f);
 void fixture_done(void *arg, int rc, const struct write_result *result, const struct error *error);
 void fixture_run(struct fixture *f, const int *finished);
 
+/* Only begins; `o` is finished in some turn of the loop. */
+void begin_write(struct fixture *f, struct write write, const char *spec, struct outcome *o);
 /* Each runs the loop until its callback came. */
 struct outcome do_write(struct fixture *f, struct write write, const char *spec);
 struct outcome create_node(struct fixture *f, const char *id, const char *spec);

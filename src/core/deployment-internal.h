@@ -67,6 +67,9 @@ struct deployment {
     struct channels channels;
     int64_t revision;
     uint64_t generation;
+    struct counters counters;
+    int counted; /* something was since the generation was raised for that */
+    int64_t counted_usec;
     struct recent recent[RECENT_MAX];
     size_t recent_at;    /* modulo RECENT_MAX: the newest */
     size_t recent_nodes; /* in all of them but the one that is being filled */
@@ -188,6 +191,10 @@ void fleet_concern(struct deployment *d, const char *node, int64_t revision);
 /* The channels a node with this spec is on: NULL-terminated, the caller frees both levels. */
 char **fleet_channel_names(const char *node, const json_t *spec);
 void fleet_free_names(char **names);
+
+/* --- counting.c --- */
+/* Raises the generation where counters have changed, at most once a second. */
+void counting_generation(struct deployment *d);
 
 /* --- waiting.c --- */
 /* Whom the transaction concerns is put into it, then it's ended. */

@@ -225,6 +225,25 @@ static void waiting_ends_with_the_last_ack(void **state)
     json_decref(o.deltas);
 }
 
+static void counted_ids_are_given_once(void **state)
+{
+    struct fixture *f = *state;
+    struct outcome outcomes[20] = {0};
+
+    /* All read the same last number, and all but one lose that race. */
+    for (size_t i = 0; i < ARRAY_LEN(outcomes); i++) {
+        begin_write(f, (struct write){.verb = WRITE_CREATE, .kind = "toy/marks"}, "{}",
+                    &outcomes[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(outcomes); i++) {
+        fixture_run(f, &outcomes[i].finished);
+        assert_int_equal(outcomes[i].rc, 0);
+        for (size_t j = 0; j < i; j++) {
+            assert_string_not_equal(outcomes[i].id, outcomes[j].id);
+        }
+    }
+}
+
 static void waiting_names_who_is_away_or_failed(void **state)
 {
     struct fixture *f = *state;
@@ -404,6 +423,7 @@ int main(void)
         TEST(settings_exist_and_are_guarded),
         TEST(facts_are_checked_and_claimed),
         TEST(waiting_ends_with_the_last_ack),
+        TEST(counted_ids_are_given_once),
         TEST(waiting_names_who_is_away_or_failed),
         TEST(in_force_follows_every_ack),
         TEST(the_generation_follows_what_is_seen),

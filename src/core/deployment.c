@@ -25,6 +25,7 @@ int64_t deployment_revision(const struct deployment *d)
 
 uint64_t deployment_generation(const struct deployment *d)
 {
+    counting_generation((struct deployment *)d);
     return d->generation;
 }
 
@@ -259,6 +260,7 @@ void deployment_close(struct deployment *d)
     channels_done(&d->channels);
     waiting_done(d);
     fleet_done(d);
+    counters_done(&d->counters);
     quarantine_done(d);
     tree_done(&d->tree);
     kinds_done(d);

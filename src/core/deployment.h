@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "core/counters.h"
 #include "core/service.h"
 #include "lib/error.h"
 #include "store/store.h"
@@ -30,7 +31,7 @@ void deployment_close(struct deployment *d);
 const struct tree *deployment_tree(const struct deployment *d);
 int64_t deployment_revision(const struct deployment *d);
 /* Another number whenever anything that the tree or deployment_status() shows has changed, but for
- * what changes with the clock alone (a token expires). */
+ * what changes with the clock alone (a token expires); for counters at most once a second. */
 uint64_t deployment_generation(const struct deployment *d);
 struct store *deployment_store(const struct deployment *d);
 
@@ -138,6 +139,11 @@ void fleet_acked(struct deployment *d, const char *node, int64_t revision, const
  * "message":"", ...}}}. Replaces the last one. Not stored. */
 void fleet_status(struct deployment *d, const char *node, const json_t *status);
 
+/* What the node counts, {"sdn/filter/7":[packets,bytes],"sdn/filter/6":null}: totals, NULL: no
+ * more; core/counters.h. Not stored. */
+void fleet_counters(struct deployment *d, const char *node, const json_t *values);
+const struct counters *deployment_counters(const struct deployment *d);
+
 /* The computed status of an object, a new reference; see API v2. */
 json_t *deployment_status(const struct deployment *d, const char *kind, const char *id);
 
@@ -159,6 +165,9 @@ struct deployment_listener {
     void (*key_changed)(void *arg, const char *key, int64_t revision, const json_t *value);
     /* A node's live state changed. */
     void (*fleet_changed)(void *arg, const char *node);
+    /* Counters of a node changed: {"sdn/filter/7":[packets,bytes]}, null for one that is gone.
+     * NULL: not interested. */
+    void (*counters_changed)(void *arg, const char *node, const json_t *totals);
     void *arg;
     struct deployment_listener *next; /* the deployment's */
 };

@@ -197,6 +197,7 @@ void fleet_forget(struct deployment *d, const char *node)
 {
     quarantine_acked(d, node, INT64_MAX);
     omap_del(&d->behind, node);
+    counters_forget(&d->counters, node);
     struct live *live = omap_del(&d->live, node);
     if (live) {
         drop_reported(d, live);

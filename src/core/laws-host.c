@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/file.h"
+#include "lib/json.h"
 #include "lib/mem.h"
 #include "lib/spawn.h"
 
@@ -283,7 +284,21 @@ int host_differs(const json_t *before, const json_t *after, int with_sysctls)
     return differs;
 }
 
-int host_lost(const json_t *before, const json_t *after)
+/* The part without what is of the link. A new reference. */
+static json_t *without_link(json_t *part, const char *link)
+{
+    json_t *rest = json_array(), *item;
+    size_t i;
+
+    json_array_foreach (part, i, item) {
+        if (!link || strcmp(json_get_string(item, "ifname", ""), link) != 0) {
+            json_array_append(rest, item);
+        }
+    }
+    return rest;
+}
+
+int host_lost(const json_t *before, const json_t *after, const char *shared)
 {
     const char *part;
     json_t *value;
@@ -291,7 +306,9 @@ int host_lost(const json_t *before, const json_t *after)
 
     json_object_foreach ((json_t *)before, part, value) {
         if (strcmp(part, "sysctls") != 0) {
-            lost |= print_missing("-", part, value, json_object_get(after, part));
+            json_t *counts = without_link(value, shared);
+            lost |= print_missing("-", part, counts, json_object_get(after, part));
+            json_decref(counts);
         }
     }
     return lost;

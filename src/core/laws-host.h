@@ -21,5 +21,6 @@ json_t *host_look(void);
  * `with_sysctls`: a running service may set some. */
 int host_differs(const json_t *before, const json_t *after, int with_sysctls);
 
-/* Prints what was there before and isn't any more, and returns whether there is such a thing. */
-int host_lost(const json_t *before, const json_t *after);
+/* Prints what was there before and isn't any more, and returns whether there is such a thing. What
+ * is of the link `shared` doesn't count; NULL: all does. */
+int host_lost(const json_t *before, const json_t *after, const char *shared);

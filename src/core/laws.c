@@ -48,11 +48,19 @@ struct world {
     uv_loop_t loop;
     const struct backend *backends[2];
     struct reconcile *reconcile;
+    int64_t acknowledged;
 };
 
 static void drop_report(void *arg, const char *name, json_t *value)
 {
     json_decref(value);
+}
+
+static void on_applied(void *arg, int64_t revision, const json_t *errors)
+{
+    struct world *world = arg;
+
+    world->acknowledged = json_array_size(errors) == 0 ? revision : 0;
 }
 
 static struct world *world_start(const struct laws_case *laws)
@@ -72,7 +80,7 @@ static struct world *world_start(const struct laws_case *laws)
     world->laws = laws;
     world->backends[0] = laws->backend;
     uv_loop_init(&world->loop);
-    demand(reconcile_new(&world->loop, STATE_DIR, world->backends, &env, NULL, NULL,
+    demand(reconcile_new(&world->loop, STATE_DIR, world->backends, &env, on_applied, world,
                          &world->reconcile, &error) == 0,
            "the driver doesn't start: %s", error.detail);
     return world;
@@ -128,6 +136,22 @@ static void reach(struct world *world, const char *resources)
 {
     world_set(world, resources);
     converge(world);
+}
+
+/* The same by the loop alone, as after a change of the server's. */
+static void reach_told(struct world *world, const char *resources)
+{
+    int64_t deadline = clock_monotonic_usec() + (int64_t)CONVERGE_MSEC * 1000;
+    struct error error = {0};
+
+    world_set(world, resources);
+    while (world->acknowledged < reconcile_revision(world->reconcile)) {
+        demand(clock_monotonic_usec() < deadline, "isn't acknowledged");
+        uv_run(&world->loop, UV_RUN_NOWAIT);
+        poll(NULL, 0, PAUSE_MSEC);
+    }
+    int changes = reconcile_pass(world->reconcile, &error);
+    demand(changes == 0, "it was acknowledged, but %d items differ; %s", changes, error.detail);
 }
 
 static void demand_same(const json_t *before, const char *when, int with_sysctls)
@@ -220,8 +244,8 @@ static int law_strangers(const void *arg)
     const struct laws_case *laws = arg;
     struct looks looks = learn(laws);
 
-    demand(!host_lost(looks.none, looks.a), "A takes away what isn't ours");
-    demand(!host_lost(looks.none, looks.b), "B takes away what isn't ours");
+    demand(!host_lost(looks.none, looks.a, laws->shared), "A takes away what isn't ours");
+    demand(!host_lost(looks.none, looks.b, laws->shared), "B takes away what isn't ours");
     forget(&looks);
     return 0;
 }
@@ -348,6 +372,25 @@ static int law_leaving(const void *arg)
     return 0;
 }
 
+static int law_told(const void *arg)
+{
+    const struct laws_case *laws = arg;
+    struct looks looks = learn(laws);
+    struct world *world = world_start(laws);
+
+    reach_told(world, laws->a);
+    demand_same(looks.a, "with A", 1);
+    reach_told(world, laws->b);
+    demand_same(looks.b, "with B after A", 1);
+    reach_told(world, laws->a);
+    demand_same(looks.a, "with A after B", 1);
+    reach_told(world, "{}");
+    demand_same(looks.none, "after everything was deleted", 0);
+    world_stop(world);
+    forget(&looks);
+    return 0;
+}
+
 /* --- as cmocka tests --- */
 
 static const struct {
@@ -357,7 +400,7 @@ static const struct {
     {"a second reconcile does nothing", law_settled}, {"the way doesn't matter", law_changes},
     {"strangers are left alone", law_strangers},      {"nothing is left behind", law_gone},
     {"failing anywhere it converges", law_failing},   {"killed anywhere it converges", law_killed},
-    {"leaving can be tried again", law_leaving},
+    {"leaving can be tried again", law_leaving},      {"what is told is so", law_told},
 };
 
 struct law_run {

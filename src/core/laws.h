@@ -7,6 +7,8 @@
  *   5 strangers    What isn't ours on the host is left alone.
  *   6 gone         Deletion of everything leaves nothing behind, and neither does leaving.
  *   7 leaving      With any one operation failing it can be tried again, and then is complete.
+ *   8 told         What is acknowledged is in force: a pass over everything finds nothing to do,
+ *                  also where only the keys that changed were looked at.
  *
  * "Converges" means: reconcile passes come to one that does nothing, and then the host looks as it
  * does after an undisturbed run. How it looks is what `ip -j` (links, addresses, routes, rules),
@@ -39,6 +41,9 @@ struct laws_case {
     /* Puts into the state directory what joining puts there and the driver needs; NULL: nothing.
      */
     void (*joined)(const char *state_dir);
+    /* A link that another driver makes and this one gives addresses: it may change while resources
+     * are there. NULL: none. */
+    const char *shared;
 };
 
 /* Runs all laws as cmocka tests; the exit code for main(). */

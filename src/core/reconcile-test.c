@@ -411,7 +411,7 @@ static void many_wakes_make_one_pass(void **state)
     json_decref(omap_del(&f->host.things, "fake/a"));
     f->host.observed = f->host.applied = 0;
     for (int i = 0; i < 1000; i++) {
-        reconcile_wake(f->r);
+        reconcile_wake_all(f->r);
     }
     while (f->host.observed < 2) {
         uv_run(&f->loop, UV_RUN_ONCE);

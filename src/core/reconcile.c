@@ -5,214 +5,261 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/reconcile-internal.h"
 #include "core/replica.h"
-#include "lib/file.h"
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 
 enum {
-    WAKE_MSEC = 5,      /* wakes within this time make one pass */
-    CHECK_MSEC = 60000, /* a pass even if nobody noticed a drift */
-    BACKOFF_MIN_MSEC = 100,
-    BACKOFF_MAX_MSEC = 30000,
-    BUSY_MAX = 10,    /* so many passes may change something in a row, */
-    BUSY_MSEC = 1000, /* then they come this far apart: something undoes what we do */
     LEAVE_ROUNDS = 100,
     LEAVE_PAUSE_MSEC = 50,
-    ERRORS_MAX = 100, /* reported at once */
-};
-
-struct driver {
-    const struct backend *backend;
-    void *self; /* NULL: not started yet, tried again at each pass */
+    LOOK_MSEC = 500, /* for a driver to find out how the host is, outside of the loop */
+    NSEC_PER_MSEC = 1000000,
 };
 
 struct reconcile {
-    struct backend_env env;
     struct replica replica;
     char *path; /* of the replica's file */
-    struct driver *drivers;
+    struct reconcile_driver *drivers;
     size_t driver_len;
+    struct omap unowned; /* keys of resources that no driver knows; the values mean nothing */
+    uv_loop_t *loop;
     uv_timer_t timer;
-    int known;               /* there is a replica: from the file or from the server */
-    int unsaved;             /* the file doesn't have the replica as it is */
-    unsigned failures, busy; /* passes in a row: that failed, that changed something */
+    int known;              /* there is a replica: from the file or from the server */
+    int unsaved;            /* the file doesn't have the replica as it is */
+    int is_outside;         /* the loop runs for a driver's sake alone: no passes */
+    unsigned save_failures; /* in a row */
+    char save_problem[300]; /* "": none */
+    uint64_t due;           /* when there is something to do besides the drivers' passes */
+    uint64_t rests_until;   /* uv_hrtime(); the server's changes aren't driven before that */
     reconcile_applied_fn *applied;
     void *arg;
     json_t *errors; /* as last reported; NULL: never */
     int64_t reported;
 };
 
-/* What one pass found and did. */
-struct outcome {
-    size_t changes; /* items that weren't as they must be */
-    size_t waiting; /* RESULT_NOT_YET */
-    size_t blind;   /* drivers that couldn't look */
-    json_t *errors;
-};
+/* --- when --- */
 
-static void note(struct outcome *outcome, const char *key, const char *message)
+static void on_timer(uv_timer_t *timer);
+
+/* The next thing that is due, be it a driver or the file. */
+static void schedule(struct reconcile *r)
 {
-    if (json_array_size(outcome->errors) < ERRORS_MAX) {
-        json_array_append_new(outcome->errors,
-                              json_pack("{s:s, s:s}", "key", key, "message", message));
+    uint64_t due = r->due;
+
+    for (size_t i = 0; i < r->driver_len; i++) {
+        due = r->drivers[i].due < due ? r->drivers[i].due : due;
     }
+    if (!r->known || due == NEVER || r->is_outside) {
+        uv_timer_stop(&r->timer);
+        return;
+    }
+    uv_update_time(r->loop);
+    uint64_t now = uv_now(r->loop);
+    uv_timer_start(&r->timer, on_timer, due > now ? due - now : 0, 0);
 }
 
-/* --- one driver --- */
-
-struct batch {
-    struct backend_item *items;
-    size_t len;
-};
-
-static void add_item(struct batch *batch, const char *key, const json_t *spec, const void *state,
-                     enum backend_match match)
+static uint64_t in_msec(struct reconcile *r, uint64_t msec)
 {
-    /* Grows by doubling: at lengths that are a power of two. */
-    if ((batch->len & (batch->len - 1)) == 0) {
-        batch->items =
-            xrealloc(batch->items, (batch->len ? 2 * batch->len : 1) * sizeof *batch->items);
-    }
-    batch->items[batch->len++] = (struct backend_item){
-        .key = key, .spec = spec, .state = state, .match = match, .result = RESULT_NOT_YET};
+    uv_update_time(r->loop);
+    return uv_now(r->loop) + msec;
 }
 
-/* Removals first: what takes a name or an address away makes room for what needs it. */
-static void diff(const struct reconcile *r, const struct driver *driver, const struct omap *states,
-                 int removals_only, struct batch *batch)
+/* At once, but passes take no more than half of the time: so a single change doesn't wait, and of
+ * a burst of them, as when many nodes join, the more come together the longer a pass takes. */
+static uint64_t at_once(struct reconcile *r)
 {
-    omap_foreach (entry, states) {
-        if (removals_only || !omap_get(&r->replica.resources, entry->key)) {
-            add_item(batch, entry->key, NULL, entry->value, MATCH_REPLACE);
-        }
-    }
-    omap_foreach (resource, &r->replica.resources) {
-        if (removals_only || !driver->backend->owns(resource->key)) {
-            continue;
-        }
-        const void *state = omap_get(states, resource->key);
-        enum backend_match match = MATCH_REPLACE;
-        if (state) {
-            match = driver->backend->compare(driver->self, resource->key, resource->value, state);
-        }
-        if (match != MATCH_SAME) {
-            add_item(batch, resource->key, resource->value, state, match);
-        }
-    }
+    uint64_t now = uv_hrtime();
+
+    return in_msec(r, now < r->rests_until ? (r->rests_until - now) / NSEC_PER_MSEC : 0);
 }
 
-static void take_results(const struct driver *driver, const struct batch *batch,
-                         struct outcome *outcome)
+static void rest_as_long(struct reconcile *r, uint64_t began)
 {
-    outcome->changes += batch->len;
-    for (size_t i = 0; i < batch->len; i++) {
-        const struct backend_item *item = &batch->items[i];
-        if (item->result == RESULT_NOT_YET) {
-            outcome->waiting++;
-        } else if (item->result == RESULT_FAILED) {
-            note(outcome, item->key, item->error.detail[0] ? item->error.detail : "failed");
-        }
-    }
+    uint64_t now = uv_hrtime();
+
+    r->rests_until = now + (now - began);
 }
 
-static int driver_start(struct reconcile *r, struct driver *driver, struct error *error)
+static uint64_t soon(const struct reconcile_driver *d)
 {
-    return driver->self ? 0 : driver->backend->start(&r->env, &driver->self, error);
+    return in_msec(d->reconcile, d->busy < BUSY_MAX ? WAKE_MSEC : BUSY_MSEC);
 }
 
-static void driver_pass(struct reconcile *r, struct driver *driver, int removals_only,
-                        struct outcome *outcome)
+void reconcile_wake(struct reconcile_driver *d)
 {
-    const struct backend *backend = driver->backend;
-    struct omap states = {0};
-    struct batch batch = {0};
-    struct error error = {0};
+    driver_mark(d, NULL, soon(d));
+    schedule(d->reconcile);
+}
 
-    int rc = driver_start(r, driver, &error);
-    if (rc == 0) {
-        rc = backend->observe(driver->self, &states, &error);
+void reconcile_wake_key(struct reconcile_driver *d, const char *key)
+{
+    int is_alone = !d->whole && d->backend->look && d->busy < BUSY_MAX;
+
+    driver_mark(d, key, is_alone ? at_once(d->reconcile) : soon(d));
+    schedule(d->reconcile);
+}
+
+void reconcile_wake_all(struct reconcile *r)
+{
+    for (size_t i = 0; i < r->driver_len; i++) {
+        driver_mark(&r->drivers[i], NULL, soon(&r->drivers[i]));
     }
+    schedule(r);
+}
+
+/* --- the file --- */
+
+static void save(struct reconcile *r)
+{
+    if (!r->unsaved) {
+        return;
+    }
+    int rc = replica_save(&r->replica, r->path);
+    r->unsaved = rc < 0;
+    r->save_failures = rc < 0 ? r->save_failures + 1 : 0;
+    r->save_problem[0] = '\0';
+    r->due = NEVER;
     if (rc < 0) {
-        outcome->blind++;
-        note(outcome, backend->service, error.detail[0] ? error.detail : strerror(-rc));
-    } else {
-        diff(r, driver, &states, removals_only, &batch);
-        if (batch.len > 0) {
-            backend->apply(driver->self, batch.items, batch.len);
-        }
-        take_results(driver, &batch, outcome);
+        snprintf(r->save_problem, sizeof r->save_problem, "cannot write %s: %s", r->path,
+                 strerror(-rc));
+        r->due = in_msec(r, driver_backoff_msec(r->save_failures - 1));
     }
-    free(batch.items);
-    omap_clear(&states, backend->free_state);
+}
+
+/* --- outside of the loop --- */
+
+static void on_time_over(uv_timer_t *timer)
+{
+    *(int *)timer->data = 1;
+}
+
+static void on_end_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static int is_looking(const struct reconcile_driver *d)
+{
+    return d->self && d->backend->is_looking && d->backend->is_looking(d->self);
+}
+
+/* Runs the loop for that time, or no longer than until the driver knows how the host is. No passes
+ * are made meanwhile: it is for those who make them themselves. */
+static void run_loop(struct reconcile *r, const struct reconcile_driver *d, int only_to_look,
+                     uint64_t msec)
+{
+    uv_timer_t *end = xnew(uv_timer_t);
+    int is_over = 0;
+
+    r->is_outside = 1;
+    uv_timer_stop(&r->timer);
+    uv_timer_init(r->loop, end);
+    end->data = &is_over;
+    uv_update_time(r->loop);
+    uv_timer_start(end, on_time_over, msec, 0);
+    while (!is_over && (!only_to_look || is_looking(d))) {
+        uv_run(r->loop, UV_RUN_ONCE);
+    }
+    uv_close((uv_handle_t *)end, on_end_closed);
+    r->is_outside = 0;
+}
+
+static void let_look(struct reconcile *r, struct reconcile_driver *d)
+{
+    if (is_looking(d)) {
+        run_loop(r, d, 1, LOOK_MSEC);
+    }
 }
 
 /* --- passes --- */
 
-static int save(struct reconcile *r)
+/* Drivers build on each other, so after one that looks at everything at once did something, all
+ * look whether they are still right. One that looks at keys knows whom it concerns. */
+static void mark_others(struct reconcile *r, const struct reconcile_driver *changed)
 {
-    int rc = r->unsaved ? replica_save(&r->replica, r->path) : 0;
-
-    r->unsaved = rc < 0;
-    return rc;
-}
-
-static void save_and_note(struct reconcile *r, struct outcome *outcome)
-{
-    char message[200];
-
-    int rc = save(r);
-    if (rc < 0) {
-        snprintf(message, sizeof message, "cannot write %s: %s", r->path, strerror(-rc));
-        note(outcome, "replica", message);
-    }
-}
-
-/* A resource that no driver of ours knows is told, not passed over. */
-static void note_unowned(const struct reconcile *r, struct outcome *outcome)
-{
-    omap_foreach (resource, &r->replica.resources) {
-        int owned = 0;
-        for (size_t i = 0; i < r->driver_len && !owned; i++) {
-            owned = r->drivers[i].backend->owns(resource->key);
-        }
-        if (!owned) {
-            note(outcome, resource->key, "this agent has no such service");
-        }
-    }
-}
-
-static struct outcome run_pass(struct reconcile *r)
-{
-    struct outcome outcome = {.errors = json_array()};
-
-    save_and_note(r, &outcome);
     for (size_t i = 0; i < r->driver_len; i++) {
-        driver_pass(r, &r->drivers[i], 0, &outcome);
+        if (&r->drivers[i] != changed) {
+            driver_mark(&r->drivers[i], NULL, changed->due);
+        }
     }
-    note_unowned(r, &outcome);
+}
+
+static struct outcome pass(struct reconcile *r, struct reconcile_driver *d)
+{
+    struct outcome outcome = driver_pass(d);
+
+    if (outcome.changes > 0 && !d->backend->look) {
+        mark_others(r, d);
+    }
     return outcome;
+}
+
+/* --- outcome --- */
+
+/* All that isn't in force, a new reference. A resource that no driver of ours knows is told, not
+ * passed over. */
+static json_t *collect_errors(const struct reconcile *r)
+{
+    json_t *errors = json_array(), *error;
+    size_t at;
+
+    if (r->save_problem[0]) {
+        reconcile_note(errors, "replica", r->save_problem);
+    }
+    for (size_t i = 0; i < r->driver_len; i++) {
+        json_array_foreach (r->drivers[i].errors, at, error) {
+            reconcile_note(errors, json_get_string(error, "key", ""),
+                           json_get_string(error, "message", ""));
+        }
+    }
+    omap_foreach (entry, &r->unowned) {
+        if (json_array_size(errors) == ERRORS_MAX) {
+            break;
+        }
+        reconcile_note(errors, entry->key, "this agent has no such service");
+    }
+    return errors;
+}
+
+/* The loop's own pass tells the outcome, and tries again what failed. */
+static void go_on_soon(struct reconcile *r)
+{
+    r->due = in_msec(r, WAKE_MSEC);
+    for (size_t i = 0; i < r->driver_len; i++) {
+        if (!driver_is_clean(&r->drivers[i])) {
+            driver_mark(&r->drivers[i], NULL, r->due);
+        }
+    }
+    schedule(r);
 }
 
 int reconcile_pass(struct reconcile *r, struct error *error)
 {
+    int changes = 0, is_blind = 0;
+
     if (!r->known) {
         return 0;
     }
-    struct outcome outcome = run_pass(r);
-    const json_t *first = json_array_get(outcome.errors, 0);
-    int rc = (int)outcome.changes;
-
-    if (outcome.blind > 0) {
-        rc = -EIO;
+    for (size_t i = 0; i < r->driver_len; i++) {
+        driver_start(&r->drivers[i], NULL);
+        let_look(r, &r->drivers[i]);
+        driver_mark(&r->drivers[i], NULL, NEVER);
+        struct outcome outcome = pass(r, &r->drivers[i]);
+        changes += (int)outcome.changes;
+        is_blind |= outcome.is_blind;
     }
+    save(r);
+    json_t *errors = collect_errors(r);
+    const json_t *first = json_array_get(errors, 0);
     if (first && error) {
         error_set(error, 500, NULL, "%s: %s", json_get_string(first, "key", ""),
                   json_get_string(first, "message", ""));
     }
-    json_decref(outcome.errors);
-    return rc;
+    json_decref(errors);
+    go_on_soon(r);
+    return is_blind ? -EIO : changes;
 }
 
 /* Takes the reference `errors`. */
@@ -230,55 +277,40 @@ static void report(struct reconcile *r, json_t *errors)
     }
 }
 
-/* At the latest after `msec`; an earlier pass that is due anyway will do. */
-static void schedule(struct reconcile *r, uint64_t msec);
-
-static uint64_t backoff_msec(unsigned failures)
+/* The revision is applied when all drivers are clean, and it is on the disk. What failed is told
+ * as soon as each driver has tried what the server changed. */
+static void conclude(struct reconcile *r)
 {
-    unsigned shift = failures < 10 ? failures : 10;
-    uint64_t msec = (uint64_t)BACKOFF_MIN_MSEC << shift;
+    int is_clean = 1, is_tried = 1;
 
-    return msec < BACKOFF_MAX_MSEC ? msec : BACKOFF_MAX_MSEC;
+    for (size_t i = 0; i < r->driver_len; i++) {
+        is_clean &= driver_is_clean(&r->drivers[i]);
+        is_tried &= !r->drivers[i].is_new;
+    }
+    json_t *errors = collect_errors(r);
+    int failed = json_array_size(errors) > 0;
+    if (failed ? is_tried : is_clean) {
+        report(r, errors);
+    } else {
+        json_decref(errors);
+    }
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct reconcile *r = timer->data;
+    uint64_t began = uv_hrtime(), now = in_msec(r, 0);
 
-    if (!r->known) {
-        return;
+    r->due = NEVER;
+    for (size_t i = 0; i < r->driver_len; i++) {
+        if (r->drivers[i].due <= now) {
+            pass(r, &r->drivers[i]);
+        }
     }
-    struct outcome outcome = run_pass(r);
-    int failed = json_array_size(outcome.errors) > 0;
-    int settled = outcome.changes == 0 && !failed;
-
-    r->busy = outcome.changes > 0 ? r->busy + 1 : 0;
-    r->failures = failed || outcome.waiting > 0 ? r->failures + 1 : 0;
-    if (failed || settled) {
-        report(r, outcome.errors);
-    } else {
-        json_decref(outcome.errors);
-    }
-    if (r->failures > 0) {
-        schedule(r, backoff_msec(r->failures - 1));
-    } else if (settled) {
-        schedule(r, CHECK_MSEC);
-    } else {
-        reconcile_wake(r); /* look whether it's right now */
-    }
-}
-
-static void schedule(struct reconcile *r, uint64_t msec)
-{
-    if (!uv_is_active((uv_handle_t *)&r->timer) || uv_timer_get_due_in(&r->timer) > msec) {
-        uv_update_time(r->env.loop);
-        uv_timer_start(&r->timer, on_timer, msec, 0);
-    }
-}
-
-void reconcile_wake(struct reconcile *r)
-{
-    schedule(r, r->busy < BUSY_MAX ? WAKE_MSEC : BUSY_MSEC);
+    rest_as_long(r, began);
+    save(r);
+    conclude(r);
+    schedule(r);
 }
 
 /* --- changes from the server --- */
@@ -303,22 +335,55 @@ void reconcile_delete(struct reconcile *r, const char *key, int64_t revision)
     replica_change(&r->replica, key, NULL);
 }
 
+static int is_owned(const struct reconcile *r, const char *key)
+{
+    for (size_t i = 0; i < r->driver_len; i++) {
+        if (r->drivers[i].backend->owns(key)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void sort_out(struct reconcile *r, const char *key)
+{
+    if (is_owned(r, key)) {
+        return;
+    }
+    if (omap_get(&r->replica.resources, key)) {
+        omap_put(&r->unowned, key, r);
+    } else {
+        omap_del(&r->unowned, key);
+    }
+}
+
+static void on_changed(void *arg, const char *key)
+{
+    struct reconcile *r = arg;
+
+    for (size_t i = 0; i < r->driver_len; i++) {
+        struct reconcile_driver *d = &r->drivers[i];
+        if (d->backend->owns(key)) {
+            driver_renew(d);
+            driver_mark(d, key, at_once(r));
+        }
+    }
+    sort_out(r, key);
+}
+
 int reconcile_sync(struct reconcile *r, int64_t revision, const char *digest)
 {
-    int rc = replica_commit(&r->replica, revision, digest);
+    int rc = replica_commit(&r->replica, revision, digest, on_changed, r);
 
     if (rc < 0) {
         return rc;
     }
-    if (rc > 0 || !r->known) {
-        r->unsaved = 1;
-        r->failures = 0;
-        r->busy = 0;
-    }
+    r->unsaved |= rc > 0 || !r->known;
     r->known = 1;
-    /* The pass writes the file before it applies anything: once for many syncs that come together,
-     * as they do while many nodes join. Lost before that, the server sends them again. */
-    reconcile_wake(r);
+    /* Only the loop's next turn drives it: many syncs that come together make one pass. Lost
+     * before they are saved, the server sends them again. */
+    r->due = at_once(r);
+    schedule(r);
     return 0;
 }
 
@@ -335,23 +400,27 @@ const char *reconcile_digest(const struct reconcile *r, char hex[33])
 /* --- leaving --- */
 
 /* Until the driver finds nothing of its own any more. */
-static int remove_all(struct reconcile *r, struct driver *driver, struct error *error)
+static int remove_all(struct reconcile_driver *driver, struct error *error)
 {
+    struct reconcile *r = driver->reconcile;
+
     for (int round = 0;; round++) {
-        struct outcome outcome = {.errors = json_array()};
-        driver_pass(r, driver, 1, &outcome);
-        const json_t *first = json_array_get(outcome.errors, 0);
+        driver_start(driver, NULL);
+        let_look(r, driver);
+        struct outcome outcome = driver_remove(driver);
+        const json_t *first = json_array_get(driver->errors, 0);
         int clean = outcome.changes == 0 && !first;
 
         if (!clean && round == LEAVE_ROUNDS) {
             error_set(error, 500, NULL, "%s: %s", json_get_string(first, "key", "host"),
                       json_get_string(first, "message", "something is still there"));
         }
-        json_decref(outcome.errors);
         if (clean || round == LEAVE_ROUNDS) {
             return clean ? 0 : -EIO;
         }
-        if (round > 0) {
+        if (round > 0 && driver->backend->is_looking) {
+            run_loop(r, driver, 0, LEAVE_PAUSE_MSEC);
+        } else if (round > 0) {
             poll(NULL, 0, LEAVE_PAUSE_MSEC); /* the loop isn't running any more */
         }
     }
@@ -363,8 +432,8 @@ int reconcile_leave(struct reconcile *r, struct error *error)
 
     uv_timer_stop(&r->timer);
     for (size_t i = r->driver_len; i-- > 0;) {
-        struct driver *driver = &r->drivers[i];
-        int rc = remove_all(r, driver, first < 0 ? NULL : error);
+        struct reconcile_driver *driver = &r->drivers[i];
+        int rc = remove_all(driver, first < 0 ? NULL : error);
         first = first < 0 ? first : rc;
         if (driver->self && driver->backend->restore) {
             rc = driver->backend->restore(driver->self, first < 0 ? NULL : error);
@@ -403,7 +472,7 @@ json_t *reconcile_status(const struct reconcile *r)
     json_t *all = json_object();
 
     for (size_t i = 0; i < r->driver_len; i++) {
-        const struct driver *driver = &r->drivers[i];
+        const struct reconcile_driver *driver = &r->drivers[i];
         json_t *status =
             driver->self && driver->backend->status ? driver->backend->status(driver->self) : NULL;
         json_t *service = json_object_get(all, driver->backend->service);
@@ -417,6 +486,19 @@ json_t *reconcile_status(const struct reconcile *r)
     return all;
 }
 
+int reconcile_ask(struct reconcile *r, const char *what, backend_answer_fn *done, void *arg)
+{
+    int rc = -ENOENT;
+
+    for (size_t i = 0; rc == -ENOENT && i < r->driver_len; i++) {
+        const struct reconcile_driver *driver = &r->drivers[i];
+        if (driver->self && driver->backend->ask) {
+            rc = driver->backend->ask(driver->self, what, done, arg);
+        }
+    }
+    return rc;
+}
+
 static void load(struct reconcile *r)
 {
     _cleanup_free_ char *aside = xasprintf("%s.corrupt", r->path);
@@ -425,6 +507,9 @@ static void load(struct reconcile *r)
     int rc = replica_load(&r->replica, r->path, &error);
     if (rc == 0) {
         r->known = 1;
+        omap_foreach (resource, &r->replica.resources) {
+            sort_out(r, resource->key);
+        }
     } else if (rc != -ENOENT) {
         rename(r->path, aside);
         log_warn("the replica can't be used and is set aside; asking for a new one", "file", aside,
@@ -443,18 +528,18 @@ int reconcile_new(uv_loop_t *loop, const char *state_dir, const struct backend *
     }
     r->drivers = xcalloc(r->driver_len, sizeof *r->drivers);
     for (size_t i = 0; i < r->driver_len; i++) {
-        r->drivers[i].backend = backends[i];
+        driver_init(&r->drivers[i], r, &r->replica, backends[i], env);
+        r->drivers[i].env.loop = loop;
     }
-    r->env = *env;
-    r->env.loop = loop;
-    r->env.reconcile = r;
+    r->loop = loop;
+    r->due = NEVER;
     r->path = xasprintf("%s/replica.json", state_dir);
     r->applied = applied;
     r->arg = arg;
     uv_timer_init(loop, &r->timer);
     r->timer.data = r;
     load(r);
-    reconcile_wake(r);
+    schedule(r);
     *ret_reconcile = r;
     return 0;
 }
@@ -471,11 +556,10 @@ void reconcile_free(struct reconcile *r)
     }
     save(r); /* what came since the last pass */
     for (size_t i = 0; i < r->driver_len; i++) {
-        if (r->drivers[i].self) {
-            r->drivers[i].backend->stop(r->drivers[i].self);
-        }
+        driver_done(&r->drivers[i]);
     }
     replica_done(&r->replica);
+    omap_clear(&r->unowned, NULL);
     json_decref(r->errors);
     free(r->drivers);
     free(r->path);

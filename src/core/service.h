@@ -10,6 +10,7 @@
 #include "model/plan.h"
 
 struct deployment;
+struct count;
 
 /* A fact: a typed value that agents of the service report (counters are not facts). */
 struct fact_type {
@@ -21,6 +22,9 @@ struct fact_type {
 /* The live state of nodes, for status(). */
 struct reports {
     const json_t *(*of_node)(const struct reports *reports, const char *node);
+    /* What the node has counted under "sdn/filter/7" (core/counters.h): 0, or -ENOENT and zero. */
+    int (*count)(const struct reports *reports, const char *node, const char *name,
+                 struct count *ret_total);
     struct deployment *deployment;
     const char *service;
 };

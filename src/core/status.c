@@ -147,6 +147,27 @@ static json_t *service_states(const json_t *spec, const struct live *live, const
     return result;
 }
 
+/* What passes its bridge, where it has one. */
+static void add_traffic(struct deployment *d, const char *id, const json_t *spec, json_t *status)
+{
+    static const char *const NAMES[] = {"in", "out"};
+
+    if (!json_array_has(json_object_get(spec, "services"), "sdn")) {
+        return;
+    }
+    json_t *traffic = json_object();
+    for (size_t i = 0; i < ARRAY_LEN(NAMES); i++) {
+        char name[24];
+        struct count total;
+        snprintf(name, sizeof name, "sdn/node/%s", NAMES[i]);
+        counters_get(&d->counters, id, name, &total);
+        json_object_set_new(traffic, NAMES[i],
+                            json_pack("{s:I, s:I}", "packets", (json_int_t)total.packets, "bytes",
+                                      (json_int_t)total.bytes));
+    }
+    json_object_set_new(status, "traffic", traffic);
+}
+
 static json_t *node_status(struct deployment *d, const char *id, const json_t *spec)
 {
     const struct live *live = fleet_live(d, id);
@@ -178,6 +199,7 @@ static json_t *node_status(struct deployment *d, const char *id, const json_t *s
     json_object_set_new(status, "errors",
                         live && live->errors ? json_incref(live->errors) : json_array());
     json_object_set_new(status, "inForce", in_force(d, "nodes", id));
+    add_traffic(d, id, spec, status);
     return status;
 }
 
@@ -203,12 +225,20 @@ static const json_t *report_of_node(const struct reports *reports, const char *n
     return json_object_get(json_object_get(reported, "services"), reports->service);
 }
 
+static int report_count(const struct reports *reports, const char *node, const char *name,
+                        struct count *ret_total)
+{
+    return counters_get(&reports->deployment->counters, node, name, ret_total);
+}
+
 static void add_of_service(struct deployment *d, const struct service *service, const char *kind,
                            const char *id, const json_t *object, json_t *status)
 {
     struct view view = {.tree = &d->tree};
-    struct reports reports = {
-        .of_node = report_of_node, .deployment = d, .service = service->name};
+    struct reports reports = {.of_node = report_of_node,
+                              .count = report_count,
+                              .deployment = d,
+                              .service = service->name};
 
     for (size_t i = 0; service->status && service->kinds && service->kinds[i]; i++) {
         if (strcmp(service->kinds[i]->name, kind) == 0) {

@@ -15,6 +15,7 @@ struct writing {
     struct deployment *d;
     enum write_verb verb;
     char *kind, *id;
+    int draws_id; /* the caller gave none: each try makes its own */
     json_t *spec, *sealed;
     int64_t if_match;
     const char *reason;
@@ -179,6 +180,9 @@ static int build(struct writing *w, struct change *change, char **ret_key, json_
         return error_set(error, 404, NULL, "there is no %s \"%s\"", w->kind, w->id ? w->id : "");
     }
     if (w->verb == WRITE_CREATE) {
+        if (w->draws_id) {
+            free(TAKE(w->id)); /* who won the race may have taken it */
+        }
         rc = w->id ? check_id(kind, w->id, error) : make_id(w, kind, change, error);
         if (rc < 0) {
             return rc;
@@ -306,6 +310,7 @@ void deployment_write(struct deployment *d, const struct actor *actor, const str
         .verb = write->verb,
         .kind = xstrdup(write->kind),
         .id = write->id ? xstrdup(write->id) : NULL,
+        .draws_id = !write->id,
         .spec = json_deep_copy(write->spec),
         .sealed = json_deep_copy(write->sealed),
         .if_match = write->if_match,

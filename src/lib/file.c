@@ -79,6 +79,24 @@ int file_write_atomic(const char *path, const void *data, size_t size, mode_t mo
     return sync_folder(path);
 }
 
+int file_append(const char *path, size_t at, const void *data, size_t size)
+{
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        return -errno;
+    }
+    if (!S_ISREG(st.st_mode) || (size_t)st.st_size != at) {
+        return -ESTALE;
+    }
+    int rc = write_all(fd, data, size);
+    if (rc < 0 && ftruncate(fd, (off_t)at) < 0) {
+        return -EIO;
+    }
+    return rc;
+}
+
 int file_make_folder(const char *path, mode_t mode)
 {
     _cleanup_free_ char *copy = xstrdup(path);

@@ -7,6 +7,7 @@
 
 #include "lib/mem.h"
 #include "lib/netlink.h"
+#include "lib/netns.h"
 
 /* Each of the two sockets is told of changes by the kernel and only ever read. When it overflows
  * (ENOBUFS) something was missed, so the owner is told that anything may have changed. */
@@ -133,6 +134,28 @@ int netlink_watch_new(uv_loop_t *loop, netlink_event_fn *event, void *arg,
     }
     *ret_watch = watch;
     return 0;
+}
+
+struct opening {
+    uv_loop_t *loop;
+    netlink_event_fn *event;
+    void *arg;
+    struct netlink_watch **ret_watch;
+};
+
+static int open_new(void *arg)
+{
+    struct opening *o = arg;
+
+    return netlink_watch_new(o->loop, o->event, o->arg, o->ret_watch);
+}
+
+int netlink_watch_new_in(int netns_fd, uv_loop_t *loop, netlink_event_fn *event, void *arg,
+                         struct netlink_watch **ret_watch)
+{
+    struct opening opening = {.loop = loop, .event = event, .arg = arg, .ret_watch = ret_watch};
+
+    return netns_run(netns_fd, open_new, &opening);
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
+#include <linux/veth.h>
 #include <netlink/attr.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
@@ -12,6 +13,8 @@
 
 #include "lib/fault.h"
 #include "lib/mem.h"
+#include "lib/netlink-internal.h"
+#include "lib/netns.h"
 
 enum {
     LOWER_UP = 1 << 16, /* IFF_LOWER_UP of linux/if.h, which can't stand beside net/if.h */
@@ -23,17 +26,9 @@ struct netlink {
 
 /* --- requests --- */
 
-/* What an answer is collected into. */
-struct answer {
-    int rc;
-    int (*take)(struct nl_msg *msg, struct answer *answer);
-    void *items; /* array of what take() makes */
-    size_t len;
-};
-
 static int on_valid(struct nl_msg *msg, void *arg)
 {
-    struct answer *answer = arg;
+    struct netlink_answer *answer = arg;
 
     if (answer->take && answer->take(msg, answer) < 0) {
         answer->rc = -EBADMSG;
@@ -43,14 +38,14 @@ static int on_valid(struct nl_msg *msg, void *arg)
 
 static int on_error(struct sockaddr_nl *from, struct nlmsgerr *failure, void *arg)
 {
-    struct answer *answer = arg;
+    struct netlink_answer *answer = arg;
 
     answer->rc = failure->error;
     return NL_STOP;
 }
 
 /* Sends `msg`, frees it, and collects the answer. */
-static int request(struct netlink *nl, struct nl_msg *msg, struct answer *answer)
+static int request(struct netlink *nl, struct nl_msg *msg, struct netlink_answer *answer)
 {
     struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
 
@@ -69,9 +64,9 @@ static int request(struct netlink *nl, struct nl_msg *msg, struct answer *answer
 }
 
 /* The same for a change, which the kernel only acknowledges. */
-static int change(struct netlink *nl, struct nl_msg *msg)
+int netlink_change(struct netlink *nl, struct nl_msg *msg)
 {
-    struct answer answer = {0};
+    struct netlink_answer answer = {0};
     int rc = fault_point();
 
     if (rc < 0) {
@@ -81,11 +76,10 @@ static int change(struct netlink *nl, struct nl_msg *msg)
     return request(nl, msg, &answer);
 }
 
-static int dump(struct netlink *nl, struct nl_msg *msg,
-                int (*take)(struct nl_msg *msg, struct answer *answer), void **ret_items,
-                size_t *ret_len)
+int netlink_dump(struct netlink *nl, struct nl_msg *msg, netlink_take_fn *take, void **ret_items,
+                 size_t *ret_len)
 {
-    struct answer answer = {.take = take};
+    struct netlink_answer answer = {.take = take};
     int rc = request(nl, msg, &answer);
 
     if (rc < 0) {
@@ -97,7 +91,7 @@ static int dump(struct netlink *nl, struct nl_msg *msg,
     return 0;
 }
 
-static void *answer_add(struct answer *answer, size_t size)
+void *netlink_answer_add(struct netlink_answer *answer, size_t size)
 {
     answer->items = xrealloc(answer->items, (answer->len + 1) * size);
     void *item = (char *)answer->items + answer->len++ * size;
@@ -125,6 +119,16 @@ int netlink_new(struct netlink **ret_netlink)
     return 0;
 }
 
+static int open_new(void *arg)
+{
+    return netlink_new(arg);
+}
+
+int netlink_new_in(int netns_fd, struct netlink **ret_netlink)
+{
+    return netns_run(netns_fd, open_new, ret_netlink);
+}
+
 struct netlink *netlink_free(struct netlink *nl)
 {
     if (nl) {
@@ -136,7 +140,7 @@ struct netlink *netlink_free(struct netlink *nl)
     return NULL;
 }
 
-static struct nl_msg *message(int type, int flags, const void *header, size_t header_size)
+struct nl_msg *netlink_message(int type, int flags, const void *header, size_t header_size)
 {
     struct nl_msg *msg = nlmsg_alloc_simple(type, flags);
 
@@ -163,7 +167,7 @@ static int is_persistent_tun(struct nlattr *data)
            attrs[IFLA_TUN_PERSIST] && nla_get_u8(attrs[IFLA_TUN_PERSIST]) != 0;
 }
 
-static int take_link(struct nl_msg *msg, struct answer *answer)
+static int take_link(struct nl_msg *msg, struct netlink_answer *answer)
 {
     struct nlmsghdr *header = nlmsg_hdr(msg);
     struct nlattr *attrs[IFLA_MAX + 1], *info[IFLA_INFO_MAX + 1];
@@ -173,11 +177,14 @@ static int take_link(struct nl_msg *msg, struct answer *answer)
         return -EBADMSG;
     }
     const struct ifinfomsg *ifi = nlmsg_data(header);
-    struct netlink_link *link = answer_add(answer, sizeof *link);
+    struct netlink_link *link = netlink_answer_add(answer, sizeof *link);
     link->index = ifi->ifi_index;
     link->up = (ifi->ifi_flags & IFF_UP) != 0;
     link->carrier = (ifi->ifi_flags & LOWER_UP) != 0;
     link->mtu_bytes = attrs[IFLA_MTU] ? nla_get_u32(attrs[IFLA_MTU]) : 0;
+    if (attrs[IFLA_ADDRESS] && nla_len(attrs[IFLA_ADDRESS]) == sizeof link->hardware) {
+        memcpy(link->hardware, nla_data(attrs[IFLA_ADDRESS]), sizeof link->hardware);
+    }
     copy_text(link->name, sizeof link->name, attrs[IFLA_IFNAME]);
     copy_text(link->alias, sizeof link->alias, attrs[IFLA_IFALIAS]);
     if (attrs[IFLA_LINKINFO] &&
@@ -192,12 +199,12 @@ static int take_link(struct nl_msg *msg, struct answer *answer)
 int netlink_link_get(struct netlink *nl, const char *name, struct netlink_link *ret_link)
 {
     struct ifinfomsg ifi = {.ifi_family = AF_UNSPEC};
-    struct nl_msg *msg = message(RTM_GETLINK, NLM_F_REQUEST, &ifi, sizeof ifi);
+    struct nl_msg *msg = netlink_message(RTM_GETLINK, NLM_F_REQUEST, &ifi, sizeof ifi);
     _cleanup_free_ void *items = NULL;
     size_t len = 0;
 
     nla_put_string(msg, IFLA_IFNAME, name);
-    int rc = dump(nl, msg, take_link, &items, &len);
+    int rc = netlink_dump(nl, msg, take_link, &items, &len);
     if (rc < 0) {
         return rc;
     }
@@ -212,21 +219,58 @@ int netlink_links(struct netlink *nl, struct netlink_link **ret_links, size_t *r
 {
     struct ifinfomsg ifi = {.ifi_family = AF_UNSPEC};
 
-    return dump(nl, message(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, &ifi, sizeof ifi), take_link,
-                (void **)ret_links, ret_len);
+    return netlink_dump(nl,
+                        netlink_message(RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, &ifi, sizeof ifi),
+                        take_link, (void **)ret_links, ret_len);
+}
+
+static struct nl_msg *create_message(const char *name)
+{
+    struct ifinfomsg ifi = {.ifi_family = AF_UNSPEC};
+    struct nl_msg *msg = netlink_message(
+        RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &ifi, sizeof ifi);
+
+    nla_put_string(msg, IFLA_IFNAME, name);
+    return msg;
+}
+
+int netlink_link_create_in(struct netlink *nl, const char *name, const char *kind, int netns_fd)
+{
+    struct nl_msg *msg = create_message(name);
+
+    if (netns_fd >= 0) {
+        nla_put_u32(msg, IFLA_NET_NS_FD, (uint32_t)netns_fd);
+    }
+    struct nlattr *info = nla_nest_start(msg, IFLA_LINKINFO);
+    nla_put_string(msg, IFLA_INFO_KIND, kind);
+    nla_nest_end(msg, info);
+    return netlink_change(nl, msg);
 }
 
 int netlink_link_create(struct netlink *nl, const char *name, const char *kind)
 {
-    struct ifinfomsg ifi = {.ifi_family = AF_UNSPEC};
-    struct nl_msg *msg = message(
-        RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &ifi, sizeof ifi);
+    return netlink_link_create_in(nl, name, kind, -1);
+}
 
-    nla_put_string(msg, IFLA_IFNAME, name);
+int netlink_veth_create(struct netlink *nl, const struct netlink_veth_end *here,
+                        const struct netlink_veth_end *there, int netns_fd)
+{
+    struct ifinfomsg peer_header = {.ifi_family = AF_UNSPEC};
+    struct nl_msg *msg = create_message(here->name);
+
+    nla_put(msg, IFLA_ADDRESS, sizeof here->hardware, here->hardware);
     struct nlattr *info = nla_nest_start(msg, IFLA_LINKINFO);
-    nla_put_string(msg, IFLA_INFO_KIND, kind);
+    nla_put_string(msg, IFLA_INFO_KIND, "veth");
+    struct nlattr *data = nla_nest_start(msg, IFLA_INFO_DATA);
+    struct nlattr *peer = nla_nest_start(msg, VETH_INFO_PEER);
+    nlmsg_append(msg, &peer_header, sizeof peer_header, NLMSG_ALIGNTO);
+    nla_put_string(msg, IFLA_IFNAME, there->name);
+    nla_put(msg, IFLA_ADDRESS, sizeof there->hardware, there->hardware);
+    nla_put_u32(msg, IFLA_NET_NS_FD, (uint32_t)netns_fd);
+    nla_nest_end(msg, peer);
+    nla_nest_end(msg, data);
     nla_nest_end(msg, info);
-    return change(nl, msg);
+    return netlink_change(nl, msg);
 }
 
 static struct nl_msg *link_message(int type, int index, unsigned flags)
@@ -234,12 +278,20 @@ static struct nl_msg *link_message(int type, int index, unsigned flags)
     struct ifinfomsg ifi = {
         .ifi_family = AF_UNSPEC, .ifi_index = index, .ifi_flags = flags, .ifi_change = flags};
 
-    return message(type, NLM_F_REQUEST | NLM_F_ACK, &ifi, sizeof ifi);
+    return netlink_message(type, NLM_F_REQUEST | NLM_F_ACK, &ifi, sizeof ifi);
 }
 
 int netlink_link_delete(struct netlink *nl, int index)
 {
-    return change(nl, link_message(RTM_DELLINK, index, 0));
+    return netlink_change(nl, link_message(RTM_DELLINK, index, 0));
+}
+
+int netlink_link_move(struct netlink *nl, int index, int netns_fd)
+{
+    struct nl_msg *msg = link_message(RTM_NEWLINK, index, 0);
+
+    nla_put_u32(msg, IFLA_NET_NS_FD, (uint32_t)netns_fd);
+    return netlink_change(nl, msg);
 }
 
 int netlink_link_set_alias(struct netlink *nl, int index, const char *alias)
@@ -247,7 +299,7 @@ int netlink_link_set_alias(struct netlink *nl, int index, const char *alias)
     struct nl_msg *msg = link_message(RTM_NEWLINK, index, 0);
 
     nla_put_string(msg, IFLA_IFALIAS, alias);
-    return change(nl, msg);
+    return netlink_change(nl, msg);
 }
 
 int netlink_link_set_mtu(struct netlink *nl, int index, unsigned mtu_bytes)
@@ -255,7 +307,7 @@ int netlink_link_set_mtu(struct netlink *nl, int index, unsigned mtu_bytes)
     struct nl_msg *msg = link_message(RTM_NEWLINK, index, 0);
 
     nla_put_u32(msg, IFLA_MTU, mtu_bytes);
-    return change(nl, msg);
+    return netlink_change(nl, msg);
 }
 
 int netlink_link_set_up(struct netlink *nl, int index, int up)
@@ -265,12 +317,13 @@ int netlink_link_set_up(struct netlink *nl, int index, int up)
                             .ifi_flags = up ? IFF_UP : 0,
                             .ifi_change = IFF_UP};
 
-    return change(nl, message(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK, &ifi, sizeof ifi));
+    return netlink_change(
+        nl, netlink_message(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK, &ifi, sizeof ifi));
 }
 
 /* --- addresses --- */
 
-static int take_address(struct nl_msg *msg, struct answer *answer)
+static int take_address(struct nl_msg *msg, struct netlink_answer *answer)
 {
     struct nlmsghdr *header = nlmsg_hdr(msg);
     struct nlattr *attrs[IFA_MAX + 1];
@@ -284,7 +337,7 @@ static int take_address(struct nl_msg *msg, struct answer *answer)
     if (ifa->ifa_family != AF_INET || !local) {
         return 0;
     }
-    struct netlink_address *address = answer_add(answer, sizeof *address);
+    struct netlink_address *address = netlink_answer_add(answer, sizeof *address);
     address->index = (int)ifa->ifa_index;
     address->scope = ifa->ifa_scope;
     address->prefix = (struct ip4_prefix){ntohl(nla_get_u32(local)), ifa->ifa_prefixlen};
@@ -295,8 +348,9 @@ int netlink_addresses(struct netlink *nl, struct netlink_address **ret_addresses
 {
     struct ifaddrmsg ifa = {.ifa_family = AF_INET};
 
-    return dump(nl, message(RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, &ifa, sizeof ifa),
-                take_address, (void **)ret_addresses, ret_len);
+    return netlink_dump(nl,
+                        netlink_message(RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, &ifa, sizeof ifa),
+                        take_address, (void **)ret_addresses, ret_len);
 }
 
 static int address_change(struct netlink *nl, int type, int flags, int index,
@@ -306,11 +360,12 @@ static int address_change(struct netlink *nl, int type, int flags, int index,
                             .ifa_prefixlen = prefix.len,
                             .ifa_scope = RT_SCOPE_UNIVERSE,
                             .ifa_index = (unsigned)index};
-    struct nl_msg *msg = message(type, NLM_F_REQUEST | NLM_F_ACK | flags, &ifa, sizeof ifa);
+    struct nl_msg *msg =
+        netlink_message(type, NLM_F_REQUEST | NLM_F_ACK | flags, &ifa, sizeof ifa);
 
     nla_put_u32(msg, IFA_LOCAL, htonl(prefix.address));
     nla_put_u32(msg, IFA_ADDRESS, htonl(prefix.address));
-    return change(nl, msg);
+    return netlink_change(nl, msg);
 }
 
 int netlink_address_add(struct netlink *nl, int index, struct ip4_prefix prefix)
@@ -330,7 +385,7 @@ static uint32_t get_address(struct nlattr *attr)
     return attr ? ntohl(nla_get_u32(attr)) : 0;
 }
 
-static int take_route(struct nl_msg *msg, struct answer *answer)
+static int take_route(struct nl_msg *msg, struct netlink_answer *answer)
 {
     struct nlmsghdr *header = nlmsg_hdr(msg);
     struct nlattr *attrs[RTA_MAX + 1];
@@ -344,12 +399,13 @@ static int take_route(struct nl_msg *msg, struct answer *answer)
         rtm->rtm_protocol != NETLINK_PROTOCOL) {
         return 0;
     }
-    struct netlink_route *route = answer_add(answer, sizeof *route);
+    struct netlink_route *route = netlink_answer_add(answer, sizeof *route);
     route->destination = (struct ip4_prefix){get_address(attrs[RTA_DST]), rtm->rtm_dst_len};
     route->type = rtm->rtm_type;
     route->index = attrs[RTA_OIF] ? (int)nla_get_u32(attrs[RTA_OIF]) : 0;
     route->metric = attrs[RTA_PRIORITY] ? nla_get_u32(attrs[RTA_PRIORITY]) : 0;
     route->source = get_address(attrs[RTA_PREFSRC]);
+    route->gateway = get_address(attrs[RTA_GATEWAY]);
     return 0;
 }
 
@@ -358,8 +414,9 @@ int netlink_routes(struct netlink *nl, struct netlink_route **ret_routes, size_t
     struct rtmsg rtm = {
         .rtm_family = AF_INET, .rtm_table = RT_TABLE_MAIN, .rtm_protocol = NETLINK_PROTOCOL};
 
-    return dump(nl, message(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, &rtm, sizeof rtm),
-                take_route, (void **)ret_routes, ret_len);
+    return netlink_dump(
+        nl, netlink_message(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, &rtm, sizeof rtm),
+        take_route, (void **)ret_routes, ret_len);
 }
 
 static int route_change(struct netlink *nl, int type, int flags, const struct netlink_route *route)
@@ -368,9 +425,12 @@ static int route_change(struct netlink *nl, int type, int flags, const struct ne
                         .rtm_dst_len = route->destination.len,
                         .rtm_table = RT_TABLE_MAIN,
                         .rtm_protocol = NETLINK_PROTOCOL,
-                        .rtm_scope = route->index ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
-                        .rtm_type = route->type};
-    struct nl_msg *msg = message(type, NLM_F_REQUEST | NLM_F_ACK | flags, &rtm, sizeof rtm);
+                        .rtm_scope =
+                            route->index && !route->gateway ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
+                        .rtm_type = route->type,
+                        .rtm_flags = route->gateway ? RTNH_F_ONLINK : 0};
+    struct nl_msg *msg =
+        netlink_message(type, NLM_F_REQUEST | NLM_F_ACK | flags, &rtm, sizeof rtm);
 
     nla_put_u32(msg, RTA_DST, htonl(route->destination.address));
     nla_put_u32(msg, RTA_PRIORITY, route->metric);
@@ -380,7 +440,10 @@ static int route_change(struct netlink *nl, int type, int flags, const struct ne
     if (route->source) {
         nla_put_u32(msg, RTA_PREFSRC, htonl(route->source));
     }
-    return change(nl, msg);
+    if (route->gateway) {
+        nla_put_u32(msg, RTA_GATEWAY, htonl(route->gateway));
+    }
+    return netlink_change(nl, msg);
 }
 
 int netlink_route_add(struct netlink *nl, const struct netlink_route *route)
@@ -393,7 +456,7 @@ int netlink_route_delete(struct netlink *nl, const struct netlink_route *route)
     return route_change(nl, RTM_DELROUTE, 0, route);
 }
 
-static int take_index(struct nl_msg *msg, struct answer *answer)
+static int take_index(struct nl_msg *msg, struct netlink_answer *answer)
 {
     struct nlattr *attrs[RTA_MAX + 1];
 
@@ -401,7 +464,7 @@ static int take_index(struct nl_msg *msg, struct answer *answer)
         return -EBADMSG;
     }
     if (attrs[RTA_OIF]) {
-        *(int *)answer_add(answer, sizeof(int)) = (int)nla_get_u32(attrs[RTA_OIF]);
+        *(int *)netlink_answer_add(answer, sizeof(int)) = (int)nla_get_u32(attrs[RTA_OIF]);
     }
     return 0;
 }
@@ -409,12 +472,12 @@ static int take_index(struct nl_msg *msg, struct answer *answer)
 int netlink_route_lookup(struct netlink *nl, uint32_t address, int *ret_index)
 {
     struct rtmsg rtm = {.rtm_family = AF_INET, .rtm_dst_len = 32};
-    struct nl_msg *msg = message(RTM_GETROUTE, NLM_F_REQUEST, &rtm, sizeof rtm);
+    struct nl_msg *msg = netlink_message(RTM_GETROUTE, NLM_F_REQUEST, &rtm, sizeof rtm);
     _cleanup_free_ void *items = NULL;
     size_t len = 0;
 
     nla_put_u32(msg, RTA_DST, htonl(address));
-    int rc = dump(nl, msg, take_index, &items, &len);
+    int rc = netlink_dump(nl, msg, take_index, &items, &len);
     if (rc < 0) {
         return rc;
     }

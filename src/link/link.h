@@ -17,6 +17,10 @@
  *     {"type":"ack","revision":n,"errors":[{"key","message"}]}
  *     {"type":"facts","facts":{name:value,…}}
  *     {"type":"status","status":{…}}
+ *     {"type":"counters","values":{"sdn/filter/7":[packets,bytes],"sdn/filter/6":null,…}}
+ *                                               totals that have changed, null: no more; all of
+ *                                               them after a welcome
+ *     {"type":"answer","id":n,"body":{…}} or {"type":"answer","id":n,"error":{"status","detail"}}
  *     {"type":"resync"}                         the digest didn't match: send a snapshot
  *     {"type":"renew","csr":pem}                same key, or a new one
  *     {"type":"leave"}                          delete me; answered by "left"
@@ -35,6 +39,8 @@
  *                                               the welcome and when the authority is another
  *     {"type":"renewed","certificate":pem chain}
  *     {"type":"refused","facts":[…],"detail":s} a report that wasn't taken, and why
+ *     {"type":"ask","id":n,"what":"sdn/flows"}  how is the host now? Answered within 3 s, or not
+ *                                               waited for any more
  *     {"type":"left"}
  *     {"type":"pong"}
  *     {"type":"error","status":n,"pointer":p,"detail":s}   then the server closes the link

@@ -18,6 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct message_put put;
     struct message_sync sync;
     struct message_refused refused;
+    struct message_ask ask;
+    struct message_answer answer;
     struct error error;
     const json_t *object;
     const char *type, *text;
@@ -39,6 +41,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     message_sync(message, &sync, &error);
     message_renewed(message, &text, &error);
     message_refused(message, &refused, &error);
+    message_counters(message, &object, &error);
+    message_ask(message, &ask, &error);
+    if (message_answer(message, &answer, &error) == 0 && answer.error) {
+        message_read_error(answer.error, &error);
+    }
     message_read_error(message, &error);
     json_decref(message_error(&error));
     json_decref(message);

@@ -304,6 +304,79 @@ static void ack_errors_are_checked(void **state)
     }
 }
 
+static void counters_are_checked(void **state)
+{
+    static const char COUNTERS[] = "{\"values\":{\"sdn/filter/7\":[3,180],\"gone\":null}}";
+    static const char *const BAD[] = {"[]",
+                                      "7",
+                                      "{\"a\":7}",
+                                      "{\"a\":[1]}",
+                                      "{\"a\":[1,2,3]}",
+                                      "{\"a\":[1,-2]}",
+                                      "{\"a\":[1,2.5]}",
+                                      "{\"a\":[\"1\",2]}",
+                                      "{\"\":[1,2]}",
+                                      "{\"a\\u0007\":[1,2]}",
+                                      "{\"ok\":[1,2],\"a\":false}"};
+    const json_t *values;
+    struct error error;
+    json_t *message = json_loads(COUNTERS, 0, NULL), *many = json_object();
+
+    assert_int_equal(message_counters(message, &values, NULL), 0);
+    assert_int_equal(json_object_size(values), 2);
+    json_decref(message);
+    for (size_t i = 0; i < ARRAY_LEN(BAD); i++) {
+        message = with(COUNTERS, "values", BAD[i]);
+        assert_int_equal(message_counters(message, &values, &error), -EINVAL);
+        assert_string_equal(error.pointer, "/values");
+        json_decref(message);
+    }
+    for (int i = 0; i <= MESSAGE_COUNTERS_MAX; i++) {
+        char name[24];
+        snprintf(name, sizeof name, "sdn/filter/%d", i);
+        json_object_set_new(many, name, json_null());
+    }
+    message = json_pack("{s:o}", "values", many);
+    assert_int_equal(message_counters(message, &values, &error), -EINVAL);
+    assert_string_equal(error.detail, "\"values\" must have at most 1000 members");
+    json_decref(message);
+}
+
+static void questions_and_answers_are_checked(void **state)
+{
+    static const char ASK[] = "{\"id\":7,\"what\":\"sdn/flows\"}";
+    static const char ANSWER[] = "{\"id\":7,\"body\":{\"flows\":[]}}";
+    static const struct {
+        const char *name, *value, *pointer;
+    } BAD[] = {
+        {"id", NULL, "/id"},     {"id", "-1", "/id"},     {"id", "\"7\"", "/id"},
+        {"body", "[]", "/body"}, {"body", NULL, "/body"}, {"error", "{\"status\":503}", "/body"},
+    };
+    struct message_ask ask;
+    struct message_answer answer;
+    struct error error;
+    json_t *message = json_loads(ASK, 0, NULL);
+
+    assert_int_equal(message_ask(message, &ask, NULL), 0);
+    assert_int_equal(ask.id, 7);
+    assert_string_equal(ask.what, "sdn/flows");
+    json_decref(message);
+    message = with(ANSWER, "body", NULL);
+    json_object_set_new(message, "error", json_pack("{s:i, s:s}", "status", 503, "detail", "no"));
+    assert_int_equal(message_answer(message, &answer, NULL), 0);
+    assert_null(answer.body);
+    message_read_error(answer.error, &error);
+    assert_int_equal(error.status, 503);
+    assert_string_equal(error.detail, "no");
+    json_decref(message);
+    for (size_t i = 0; i < ARRAY_LEN(BAD); i++) {
+        message = with(ANSWER, BAD[i].name, BAD[i].value);
+        assert_int_equal(message_answer(message, &answer, &error), -EINVAL);
+        assert_string_equal(error.pointer, BAD[i].pointer);
+        json_decref(message);
+    }
+}
+
 static void errors_go_round(void **state)
 {
     struct error sent, got;
@@ -339,6 +412,8 @@ int main(void)
         cmocka_unit_test(hello_and_sync_are_checked),
         cmocka_unit_test(authority_is_optional_and_checked),
         cmocka_unit_test(ack_errors_are_checked),
+        cmocka_unit_test(counters_are_checked),
+        cmocka_unit_test(questions_and_answers_are_checked),
         cmocka_unit_test(errors_go_round),
     };
 

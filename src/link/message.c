@@ -25,7 +25,7 @@ struct field {
     int optional;
     size_t max;    /* characters or members; integers: no limit but >= 0 */
     size_t offset; /* in the result */
-    /* Of a text or each element; -1: wrong. NULL: any. */
+    /* Of a text, or each element or member; -1: wrong. NULL: any. */
     int (*check)(const json_t *value);
     const char *what; /* what check() wants: "must be a node's id" */
 };
@@ -89,16 +89,21 @@ static int is_time(const json_t *value)
     return clock_parse(json_string_value(value), &usec);
 }
 
+static int is_printable_text(const char *text)
+{
+    for (; *text; text++) {
+        if ((unsigned char)*text < ' ' || *text == 0x7f) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 static int is_printable(const json_t *value)
 {
     const char *text = json_string_value(value);
 
-    for (; text && *text; text++) {
-        if ((unsigned char)*text < ' ' || *text == 0x7f) {
-            return -1;
-        }
-    }
-    return text ? 0 : -1;
+    return text && is_printable_text(text) ? 0 : -1;
 }
 
 static int is_name(const json_t *value)
@@ -114,6 +119,26 @@ static int is_error_item(const json_t *value)
                    json_is_string(text) && json_string_length(text) <= 4096
                ? 0
                : -1;
+}
+
+/* A counter: [packets, bytes], or null. */
+static int is_count(const json_t *value)
+{
+    const json_t *item;
+    size_t i;
+
+    if (json_is_null(value)) {
+        return 0;
+    }
+    if (!json_is_array(value) || json_array_size(value) != 2) {
+        return -1;
+    }
+    json_array_foreach (value, i, item) {
+        if (!json_is_integer(item) || json_integer_value(item) < 0) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 /* --- the walk --- */
@@ -169,6 +194,27 @@ static int check_array(const struct field *field, const json_t *value, struct er
     return 0;
 }
 
+/* Members with names that can be shown, and values that pass the check, if there is one. */
+static int check_object(const struct field *field, const json_t *value, struct error *error)
+{
+    const char *name;
+    json_t *member;
+
+    if (!json_is_object(value)) {
+        return wrong(error, field, "must be an object", 0);
+    }
+    if (json_object_size(value) > field->max) {
+        return wrong(error, field, "%", field->max);
+    }
+    json_object_foreach ((json_t *)value, name, member) {
+        if (field->check && (!*name || strlen(name) > MESSAGE_KEY_MAX ||
+                             !is_printable_text(name) || field->check(member) < 0)) {
+            return wrong(error, field, field->what, 0);
+        }
+    }
+    return 0;
+}
+
 static int check_version(const struct field *field, const json_t *value, struct error *error)
 {
     if (!json_is_integer(value)) {
@@ -198,10 +244,7 @@ static int check(const struct field *field, const json_t *value, struct error *e
     case OBJECT:
         break;
     }
-    if (!json_is_object(value)) {
-        return wrong(error, field, "must be an object", 0);
-    }
-    return json_object_size(value) > field->max ? wrong(error, field, "%", field->max) : 0;
+    return check_object(field, value, error);
 }
 
 static void store(const struct field *field, const json_t *value, void *ret)
@@ -309,6 +352,32 @@ int message_status(const json_t *message, const json_t **ret_status, struct erro
     return TAKE_FIELDS(message, FIELDS, ret_status, error);
 }
 
+int message_counters(const json_t *message, const json_t **ret_values, struct error *error)
+{
+    static const struct field FIELDS[] = {
+        {"values", OBJECT, .max = MESSAGE_COUNTERS_MAX, .check = is_count,
+         .what = "must hold names with [packets, bytes] or null"}};
+
+    return TAKE_FIELDS(message, FIELDS, ret_values, error);
+}
+
+int message_answer(const json_t *message, struct message_answer *ret, struct error *error)
+{
+    static const struct field FIELDS[] = {
+        {"id", INTEGER, AT(message_answer, id)},
+        {"body", OBJECT, 1, 4096, AT(message_answer, body)},
+        {"error", OBJECT, 1, 16, AT(message_answer, error)},
+    };
+    int rc;
+
+    ret->body = ret->error = NULL;
+    rc = TAKE_FIELDS(message, FIELDS, ret, error);
+    if (rc == 0 && !ret->body == !ret->error) {
+        rc = error_set(error, 400, "/body", "\"body\" or \"error\" is required, not both");
+    }
+    return rc;
+}
+
 int message_renew(const json_t *message, const char **ret_csr, struct error *error)
 {
     static const struct field FIELDS[] = {{"csr", TEXT, .max = MESSAGE_PEM_MAX}};
@@ -386,6 +455,16 @@ int message_renewed(const json_t *message, const char **ret_certificate, struct 
     static const struct field FIELDS[] = {{"certificate", TEXT, .max = MESSAGE_CHAIN_MAX}};
 
     return TAKE_FIELDS(message, FIELDS, ret_certificate, error);
+}
+
+int message_ask(const json_t *message, struct message_ask *ret, struct error *error)
+{
+    static const struct field FIELDS[] = {
+        {"id", INTEGER, AT(message_ask, id)},
+        {"what", TEXT, .max = 64, AT(message_ask, what), PRINTABLE},
+    };
+
+    return TAKE_FIELDS(message, FIELDS, ret, error);
 }
 
 int message_refused(const json_t *message, struct message_refused *ret, struct error *error)

@@ -15,6 +15,7 @@ enum {
     MESSAGE_SERVICES_MAX = 32,
     MESSAGE_ERRORS_MAX = 1000,
     MESSAGE_FACTS_MAX = 1000,
+    MESSAGE_COUNTERS_MAX = 1000,
     MESSAGE_KEY_MAX = 512,
     MESSAGE_PEM_MAX = 4096,
     MESSAGE_CHAIN_MAX = 16384,
@@ -37,12 +38,21 @@ struct message_ack {
     const json_t *errors; /* [{"key","message"}], checked */
 };
 
+/* One of both. */
+struct message_answer {
+    json_int_t id;
+    const json_t *body;
+    const json_t *error; /* {"status","detail"}, for message_read_error() */
+};
+
 int message_join(const json_t *message, struct message_join *ret, struct error *error);
 int message_hello(const json_t *message, struct message_hello *ret, struct error *error);
 int message_ack(const json_t *message, struct message_ack *ret, struct error *error);
 int message_facts(const json_t *message, const json_t **ret_facts, struct error *error);
 int message_status(const json_t *message, const json_t **ret_status, struct error *error);
+int message_counters(const json_t *message, const json_t **ret_values, struct error *error);
 int message_renew(const json_t *message, const char **ret_csr, struct error *error);
+int message_answer(const json_t *message, struct message_answer *ret, struct error *error);
 
 /* --- server to agent --- */
 
@@ -74,11 +84,18 @@ struct message_refused {
 
 int message_joined(const json_t *message, struct message_joined *ret, struct error *error);
 int message_welcome(const json_t *message, struct message_welcome *ret, struct error *error);
+struct message_ask {
+    json_int_t id;
+    const char *what;
+};
+
 int message_put(const json_t *message, struct message_put *ret, struct error *error);
 int message_delete(const json_t *message, struct message_put *ret, struct error *error);
 int message_sync(const json_t *message, struct message_sync *ret, struct error *error);
 int message_renewed(const json_t *message, const char **ret_certificate, struct error *error);
 int message_refused(const json_t *message, struct message_refused *ret, struct error *error);
+
+int message_ask(const json_t *message, struct message_ask *ret, struct error *error);
 
 /* What an "error" message says, into *ret; a malformed one gives status 500 and says so. */
 void message_read_error(const json_t *message, struct error *ret);

@@ -35,7 +35,8 @@ struct agents {
     struct omap by_node; /* id -> struct agent in AGENT_SYNCED or AGENT_LEAVING */
     uv_idle_t flusher;   /* runs while an agent is dirty */
     struct agent *dirty;
-    unsigned refs; /* agents, the server, the flusher */
+    json_int_t asked; /* the last question's number */
+    unsigned refs;    /* agents, the server, the flusher */
     void (*done)(void *arg);
     void *done_arg;
 };
@@ -54,6 +55,8 @@ struct agent {
     unsigned reports; /* in flight */
     unsigned resyncs; /* since the last acknowledgement */
     int is_renewing;
+    struct question *questions; /* under way */
+    size_t questions_len;
     uint64_t duplicate_told_msec; /* 0: never */
 };
 
@@ -75,6 +78,11 @@ void agent_send_sync(struct agent *agent);
 
 /* --- agents-message.c --- */
 void agent_message(struct link *link, void *arg, const char *type, const json_t *message);
+
+/* --- agents-ask.c --- */
+int agent_answer(struct agent *agent, const json_t *message, struct error *error);
+/* The link is closed: nobody will answer. */
+void agent_drop_questions(struct agent *agent);
 
 /* --- agents-join.c --- */
 int agent_join(struct agent *agent, const json_t *message, struct error *error);

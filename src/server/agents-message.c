@@ -213,6 +213,17 @@ static int on_status(struct agent *agent, const json_t *message, struct error *e
     return 0;
 }
 
+static int on_counters(struct agent *agent, const json_t *message, struct error *error)
+{
+    const json_t *values;
+    int rc = message_counters(message, &values, error);
+
+    if (rc == 0) {
+        fleet_counters(agent->agents->deployment, agent->id, values);
+    }
+    return rc;
+}
+
 static int on_resync(struct agent *agent, const json_t *message, struct error *error)
 {
     if (++agent->resyncs > AGENT_RESYNCS_MAX) {
@@ -256,8 +267,9 @@ static const struct {
     const char *type;
     int (*handle)(struct agent *agent, const json_t *message, struct error *error);
 } MESSAGES[] = {
-    {"ack", on_ack},       {"facts", on_facts},    {"status", on_status},
-    {"resync", on_resync}, {"renew", agent_renew}, {"leave", on_leave},
+    {"ack", on_ack},           {"facts", on_facts},      {"status", on_status},
+    {"resync", on_resync},     {"renew", agent_renew},   {"leave", on_leave},
+    {"counters", on_counters}, {"answer", agent_answer},
 };
 
 static int handle_node(struct agent *agent, const char *type, const json_t *message,

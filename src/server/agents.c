@@ -76,6 +76,7 @@ static void on_closed(struct link *link, void *arg, const struct error *error)
 
     agent->link = NULL;
     undirty(agent);
+    agent_drop_questions(agent);
     /* a newer link of the same node may have taken the place */
     if (agent->id && omap_get(&agents->by_node, agent->id) == agent) {
         omap_del(&agents->by_node, agent->id);

@@ -40,6 +40,13 @@ void agents_close(struct agents *agents, void (*done)(void *arg), void *arg);
 int agents_certificate(struct agents *agents, const char *certificate_pem, const char *key_pem,
                        struct error *error);
 
+/* Asks a node's agent how its host is now, "sdn/flows" (core/backend.h), and calls `done` once,
+ * perhaps before it returns: with the answer, borrowed, or NULL and the error; 503 when the node
+ * is away or silent for 3 s. */
+typedef void agents_answer_fn(void *arg, const json_t *body, const struct error *error);
+void agents_ask(struct agents *agents, const char *node, const char *what, agents_answer_fn *done,
+                void *arg);
+
 /* Tells the nodes which authority signs now. */
 void agents_announce(struct agents *agents);
 

@@ -287,6 +287,9 @@ static void add_errors(const struct api_route *route, json_t *responses)
         add_error(responses, 401, "User name or password are wrong.", route->form);
         add_error(responses, 429, "Too many attempts; see Retry-After.", route->form);
     }
+    if (route->asks_node) {
+        add_error(responses, 503, "The node is away, or doesn't answer in time.", route->form);
+    }
     if (route->handler == system_readyz) {
         add_error(responses, 503, "The store can't be written.", route->form);
     }

@@ -47,6 +47,7 @@ struct api_route {
     int loopback_free;   /* from 127.0.0.1 or ::1 nobody is asked who they are */
     int hidden;          /* not in the document */
     int makes_conflicts; /* it may answer 409; routes over objects that write do anyway */
+    int asks_node;       /* it may answer 503: the node is away */
     int good_status;
     struct api_doc doc;
     const struct kind *kind; /* of a route over objects, else NULL */
@@ -62,6 +63,7 @@ struct api {
     struct deployment *deployment;
     struct pki *pki;
     struct authorities *authorities;
+    struct agents *agents;
     struct auth *auth;
     struct http_server *http;
     char **advertise;
@@ -111,6 +113,8 @@ void call_reply_json(struct api_call *call, int status, json_t *json); /* takes 
 void call_reply_text(struct api_call *call, int status, const char *type, const char *text);
 void call_reply_empty(struct api_call *call, int status);
 void call_fail(struct api_call *call, const struct error *error);
+/* 503: for an answer that comes when api->freed. */
+void call_fail_stopping(struct api_call *call);
 /* With 429 and Retry-After. */
 void call_fail_later(struct api_call *call, unsigned retry_sec, const struct error *error);
 /* For answers that http makes otherwise (file, stream). */
@@ -180,8 +184,21 @@ int client_read_file(struct api_call *call, const char *id, const char *file, st
                      struct error *error);
 extern const struct api_route CLIENT_ROUTES[]; /* ended by .method NULL, as those below */
 
+/* --- api-counters.c --- */
+/* 404 or 409 unless there is such a node, and it runs sdn. */
+int api_check_sdn(const struct api *api, const char *node, struct error *error);
+void counters_metrics(const struct api *api, struct buf *buf);
+extern const struct api_route COUNTER_ROUTES[];
+
 /* --- api-v1-certs.c --- */
 extern const struct api_route V1_CERT_ROUTES[];
+
+/* --- api-v1-sdn.c, api-v1-block.c --- */
+enum {
+    V1_WAIT_MSEC = 10000, /* for a filter to be in force, or to be gone */
+};
+void v1_block(struct api_call *call);
+extern const struct api_route V1_SDN_ROUTES[];
 
 /* --- api-session.c --- */
 void session_create(struct api_call *call);

@@ -133,9 +133,13 @@ static const struct api_route FIXED[] = {
                  "Server-sent events. \"ready\" comes first; then \"put\" with {\"kind\", "
                  "\"object\"} and \"delete\" with {\"kind\", \"id\"}. The id of an event is its "
                  "revision; reconnect with Last-Event-ID to go on where it broke. \"resync\" says "
-                 "that this isn't possible any more: read the lists again.",
+                 "that this isn't possible any more: read the lists again. \"counters\" has "
+                 "{\"node\", "
+                 "\"totals\": {\"sdn/filter/7\": [packets, bytes]}} for those that changed on a "
+                 "node, and null for one that is no more.",
              .parameters = "[{\"name\":\"kinds\",\"in\":\"query\",\"description\":\"Kinds, "
-                           "separated by commas; all that you may read unless given.\","
+                           "separated by commas, and the word counters; all that you may "
+                           "read unless given.\","
                            "\"schema\":{\"type\":\"string\"},\"example\":\"nodes,events\"},"
                            "{\"name\":\"Last-Event-ID\",\"in\":\"header\",\"description\":\"The "
                            "last event's id that was received.\",\"schema\":{\"type\":"
@@ -285,6 +289,12 @@ void api_routes_make(struct api *api)
     }
     for (size_t i = 0; CLIENT_ROUTES[i].method; i++) {
         add(api, CLIENT_ROUTES[i]);
+    }
+    for (size_t i = 0; COUNTER_ROUTES[i].method; i++) {
+        add(api, COUNTER_ROUTES[i]);
+    }
+    for (size_t i = 0; V1_SDN_ROUTES[i].method; i++) {
+        add(api, V1_SDN_ROUTES[i]);
     }
     for (size_t i = 0; V1_CERT_ROUTES[i].method; i++) {
         add(api, V1_CERT_ROUTES[i]);

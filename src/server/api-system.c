@@ -14,7 +14,7 @@ static const char PROBE_KEY[] = "auth/probe";
 enum {
     PROBE_USEC = 30000000, /* a good probe is believed for so long: each costs a transaction */
     PROBE_BAD_USEC = 1000000,
-    METRICS_MAX = 1 << 20,
+    METRICS_MAX = 8 << 20,
 };
 
 /* --- health --- */
@@ -128,6 +128,7 @@ void system_metrics(struct api_call *call)
         buf_printf(&buf, "cnsmo_http_requests_total{code=\"%zuxx\"} %" PRIu64 "\n", i,
                    api->requests[i]);
     }
+    counters_metrics(api, &buf);
     call_reply_text(call, 200, "text/plain; version=0.0.4; charset=utf-8",
                     buf.data ? buf.data : "");
 }

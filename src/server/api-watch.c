@@ -2,6 +2,8 @@
  *
  *     id: 17 · event: put     {"kind","object":{...}}   created or changed, or its status changed
  *     id: 18 · event: delete  {"kind","id"}
+ *              event: counters {"node","totals":{"sdn/filter/7":[packets,bytes],…}}  those that
+ *                                                       changed; null: no more
  *              event: ready   {"revision":n}            first of all: what follows is after it
  *              event: resync  {"revision":n}            instead, when Last-Event-ID is too long
  *                                                       ago: read the lists again
@@ -19,6 +21,8 @@ enum {
     QUEUE_MAX = 4 << 20, /* bytes that a slow reader may have waiting */
     WATCH_KINDS_MAX = 32,
 };
+
+static const char COUNTERS[] = "counters";
 
 struct watcher {
     struct api *api;
@@ -51,6 +55,17 @@ static int wants(const struct watcher *w, const struct kind *kind)
     }
     for (size_t i = 0; w->kinds[i]; i++) {
         if (strcmp(w->kinds[i], kind->name) == 0) {
+            return 1;
+        }
+    }
+    return w->kinds[0] == NULL;
+}
+
+/* Counters aren't a kind, but asked for like one. Every viewer may see them. */
+static int wants_counters(const struct watcher *w)
+{
+    for (size_t i = 0; w->kinds[i]; i++) {
+        if (strcmp(w->kinds[i], COUNTERS) == 0) {
             return 1;
         }
     }
@@ -148,6 +163,25 @@ static void on_fleet(void *arg, const char *node)
     }
 }
 
+static void on_counters(void *arg, const char *node, const json_t *totals)
+{
+    struct api *api = arg;
+    _cleanup_free_ char *data = NULL;
+
+    for (struct watcher *w = api->watchers, *next; w; w = next) {
+        next = w->next;
+        if (!wants_counters(w)) {
+            continue;
+        }
+        if (!data) {
+            json_t *event = json_pack("{s:s, s:O}", "node", node, "totals", totals);
+            data = json_dumps(event, JSON_COMPACT);
+            json_decref(event);
+        }
+        http_stream_send(w->stream, COUNTERS, NULL, data);
+    }
+}
+
 static void on_heartbeat(uv_timer_t *timer)
 {
     struct api *api = timer->data;
@@ -162,8 +196,10 @@ static void on_heartbeat(uv_timer_t *timer)
 void watch_init(struct api *api)
 {
     api->recent_from = deployment_revision(api->deployment);
-    api->listener =
-        (struct deployment_listener){.key_changed = on_key, .fleet_changed = on_fleet, .arg = api};
+    api->listener = (struct deployment_listener){.key_changed = on_key,
+                                                 .fleet_changed = on_fleet,
+                                                 .counters_changed = on_counters,
+                                                 .arg = api};
     deployment_listen(api->deployment, &api->listener);
     uv_timer_init(api->loop, &api->heartbeat);
     api->heartbeat.data = api_ref(api);
@@ -193,13 +229,14 @@ static int read_kinds(const struct api_call *call, struct watcher *w, struct err
         size_t size = strcspn(text, ",");
         char *name = xstrndup(text, size);
         const struct kind *kind = deployment_kind(call->api->deployment, name, NULL);
-        if (!kind || len == WATCH_KINDS_MAX) {
+        int is_known = kind || strcmp(name, COUNTERS) == 0;
+        if (!is_known || len == WATCH_KINDS_MAX) {
             int rc = error_set(error, 400, NULL, "\"kinds\": there is no kind \"%.60s\"", name);
             free(name);
             return rc;
         }
         w->kinds[len++] = name;
-        if (call->who.role < kind->read_role) {
+        if (kind && call->who.role < kind->read_role) {
             return error_set(error, 403, NULL, "\"kinds\": %s can only be read by the role %s",
                              kind->name, auth_role_name(kind->read_role));
         }

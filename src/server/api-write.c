@@ -146,10 +146,9 @@ static void answer(struct change_call *c, int applied, const json_t *report)
 
 static void fail_stopping(struct change_call *c)
 {
-    struct error error;
-
-    error_set(&error, 503, NULL, "the server is stopping");
-    change_fail(c, &error);
+    end_demotion(c);
+    call_fail_stopping(c->call);
+    change_free(c);
 }
 
 static void on_applied(void *arg, int rc, const json_t *report)

@@ -71,6 +71,14 @@ void call_fail_later(struct api_call *call, unsigned retry_sec, const struct err
     call_fail(call, error);
 }
 
+void call_fail_stopping(struct api_call *call)
+{
+    struct error error;
+
+    error_set(&error, 503, NULL, "the server is stopping");
+    call_fail(call, &error);
+}
+
 void call_actor(const struct api_call *call, struct actor *ret_actor)
 {
     *ret_actor = (struct actor){.name = call->who.user[0] ? call->who.user : "-",
@@ -332,6 +340,7 @@ static struct api *make(uv_loop_t *loop, struct deployment *deployment, struct p
         api->advertise[i] = xstrdup(config->advertise[i]);
     }
     api->authorities = config->authorities;
+    api->agents = config->agents;
     api->link_port = config->link_port;
     api->cors_origin = config->cors_origin ? xstrdup(config->cors_origin) : NULL;
     api->scratch_dir = xstrdup(config->scratch_dir ? config->scratch_dir : "/tmp");

@@ -14,6 +14,7 @@
 #include "pki/pki.h"
 
 struct api;
+struct agents;
 struct authorities;
 
 struct api_config {
@@ -28,6 +29,7 @@ struct api_config {
     unsigned connections_max; /* 0: 1000 */
     const char *scratch_dir;  /* backups pass through here, 0600; NULL: /tmp */
     struct authorities *authorities; /* borrowed, until api_free() */
+    struct agents *agents;           /* likewise */
 };
 
 /* Copies the configuration. */

@@ -233,6 +233,7 @@ static int start_api(struct server *s, struct error *error)
             .connections_max = config->connections_max,
             .scratch_dir = config->state_dir,
             .authorities = s->authorities,
+            .agents = s->agents,
         };
         rc = api_new(&s->state->loop, s->state->deployment, s->state->pki, &api, &s->api, error);
     }

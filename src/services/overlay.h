@@ -8,8 +8,8 @@
  * outside
  *
  * vpn makes the namespace and the veth, and moves tunnel and address; sdn makes the bridge, and
- * marks its device (netlink.h's alias) when its flows are in force. Both devices of the veth and
- * the bridge's have fixed hardware addresses: they only ever talk to each other. */
+ * marks its device (netlink.h's alias) when its flows are in force. All three devices have fixed
+ * hardware addresses: they only ever talk to each other. */
 #pragma once
 
 #define OVERLAY_TUNNEL "cnsmo0"
@@ -20,3 +20,15 @@
 
 #define OVERLAY_BRIDGE_MAC "0a:63:6e:73:6d:01"
 #define OVERLAY_INNER_MAC "0a:63:6e:73:6d:02"
+#define OVERLAY_BRIDGE_BYTES                                                                      \
+    {                                                                                             \
+        0x0a, 0x63, 0x6e, 0x73, 0x6d, 0x01                                                        \
+    }
+#define OVERLAY_INNER_BYTES                                                                       \
+    {                                                                                             \
+        0x0a, 0x63, 0x6e, 0x73, 0x6d, 0x02                                                        \
+    }
+#define OVERLAY_PORT_BYTES                                                                        \
+    {                                                                                             \
+        0x0a, 0x63, 0x6e, 0x73, 0x6d, 0x03                                                        \
+    }

@@ -8,6 +8,8 @@
 
 enum {
     COMPACT_SLICE = 256, /* log rows forgotten between two batches */
+    JOURNAL_PAGES_CALM = 1000,
+    JOURNAL_PAGES_MAX = 2000,
 };
 
 /* --- the queue's element --- */
@@ -138,6 +140,32 @@ void txn_free(struct txn *txn)
 
 /* --- the writer --- */
 
+/* In place of SQLite's own checkpoint. */
+static int note_journal(void *arg, sqlite3 *db, const char *name, int pages)
+{
+    struct writer *writer = arg;
+
+    writer->journal_pages = pages;
+    return SQLITE_OK;
+}
+
+int writer_wants_checkpoint(const struct writer *writer)
+{
+    return writer->journal_pages >= JOURNAL_PAGES_CALM;
+}
+
+int writer_needs_checkpoint(const struct writer *writer)
+{
+    return writer->journal_pages >= JOURNAL_PAGES_MAX;
+}
+
+/* One that fails has lost nothing: the journal has it all, and the next commit asks again. */
+void writer_checkpoint(struct writer *writer)
+{
+    writer->journal_pages = 0;
+    sqlite3_wal_checkpoint_v2(writer->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+}
+
 int writer_init(struct writer *writer, sqlite3 *db)
 {
     const struct {
@@ -166,8 +194,10 @@ int writer_init(struct writer *writer, sqlite3 *db)
     }
     if (rc < 0) {
         writer_done(writer);
+        return rc;
     }
-    return rc;
+    sqlite3_wal_hook(db, note_journal, writer);
+    return 0;
 }
 
 void writer_done(struct writer *writer)

@@ -31,7 +31,8 @@ void txn_free(struct txn *txn);
 struct writer {
     sqlite3 *db; /* borrowed */
     sqlite3_stmt *begin, *commit, *rollback, *get, *put, *del, *log, *count, *touch;
-    int64_t revision; /* of the last committed transaction */
+    int64_t revision;  /* of the last committed transaction */
+    int journal_pages; /* since the last checkpoint */
 };
 
 int writer_init(struct writer *writer, sqlite3 *db);
@@ -41,6 +42,14 @@ void writer_done(struct writer *writer);
  * that fails, each is tried on its own, so that one that doesn't fit on the disk doesn't take
  * others with it. */
 void writer_commit(struct writer *writer, struct txn *list);
+
+/* What the journal has must come into the database's own file now and then, so that it stays
+ * short. SQLite would do it within a commit, and whoever waits for that one would wait for the
+ * checkpoint too; so it is done between commits, when nobody waits, or, if that is never, when it
+ * must. */
+int writer_wants_checkpoint(const struct writer *writer);
+int writer_needs_checkpoint(const struct writer *writer);
+void writer_checkpoint(struct writer *writer);
 
 /* Forgets a slice of the log up to `revision`. 1: there is more; 0: that was all. */
 int writer_compact(struct writer *writer, int64_t revision);

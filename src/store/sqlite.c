@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
 #include "lib/mem.h"
 #include "store/gate.h"
@@ -25,6 +26,7 @@
 
 enum {
     BATCH_BYTES_MAX = 8 << 20, /* of one disk transaction; bounds the journal */
+    CALM_MSEC = 50,            /* nothing to write for so long: time for a checkpoint */
 };
 
 struct txn_queue {
@@ -100,6 +102,28 @@ static void queue_move(struct txn_queue *to, struct txn_queue *from)
 
 /* --- the writer's thread --- */
 
+static int is_idle(const struct store *store)
+{
+    return !store->queued.first && store->compact_to == 0 && !store->is_stopping;
+}
+
+/* With the mutex. When it is time for a checkpoint it may return without work. */
+static void wait_for_work(struct store *store)
+{
+    struct timespec until;
+    int rc = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += CALM_MSEC * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    while (is_idle(store) && rc == 0) {
+        rc = writer_wants_checkpoint(&store->writer)
+                 ? pthread_cond_clockwait(&store->wake, &store->mutex, CLOCK_MONOTONIC, &until)
+                 : pthread_cond_wait(&store->wake, &store->mutex);
+    }
+}
+
 /* Waits for work. 0: the store is being closed and nothing is left to write. */
 static int take_batch(struct store *store, struct txn_queue *batch, int64_t *ret_compact_to)
 {
@@ -107,9 +131,7 @@ static int take_batch(struct store *store, struct txn_queue *batch, int64_t *ret
 
     queue_init(batch);
     pthread_mutex_lock(&store->mutex);
-    while (!store->queued.first && store->compact_to == 0 && !store->is_stopping) {
-        pthread_cond_wait(&store->wake, &store->mutex);
-    }
+    wait_for_work(store);
     while (store->queued.first && bytes <= BATCH_BYTES_MAX) {
         bytes += store->queued.first->size;
         queue_push(batch, queue_pop(&store->queued));
@@ -143,6 +165,16 @@ static void compact_some(struct store *store, int64_t revision)
     }
 }
 
+static void checkpoint_if_calm(struct store *store, int is_calm)
+{
+    if (writer_wants_checkpoint(&store->writer) &&
+        (is_calm || writer_needs_checkpoint(&store->writer))) {
+        gate_enter(&store->gate, GATE_FIRST);
+        writer_checkpoint(&store->writer);
+        gate_leave(&store->gate);
+    }
+}
+
 static void *write_thread(void *arg)
 {
     struct store *store = arg;
@@ -150,6 +182,7 @@ static void *write_thread(void *arg)
     int64_t compact_to;
 
     while (take_batch(store, &batch, &compact_to)) {
+        int is_calm = !batch.first && compact_to == 0;
         if (batch.first) {
             gate_enter(&store->gate, GATE_FIRST);
             writer_commit(&store->writer, batch.first);
@@ -159,6 +192,7 @@ static void *write_thread(void *arg)
         if (compact_to > 0) {
             compact_some(store, compact_to);
         }
+        checkpoint_if_calm(store, is_calm);
     }
     return NULL;
 }

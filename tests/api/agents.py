@@ -96,8 +96,13 @@ class Agent(Member):
 
     def __init__(self, server, admin, name, folder, **token):
         super().__init__(server, admin, name, folder, **token)
-        self.hello()
         self.resources, self.errors = {}, []
+        # By question: the answer's body, an error {"status","detail"}, or None for silence.
+        self.answers = {}
+        self.acknowledges = True
+        # By key: why the node can't apply it.
+        self.failures = {}
+        self.hello()
         threading.Thread(target=self.follow, daemon=True).start()
 
     def follow(self):
@@ -112,14 +117,28 @@ class Agent(Member):
                 self.errors.append(message)
             elif message["type"] == "snapshot":
                 self.resources = {}
-            elif message["type"] == "sync":
+            elif message["type"] == "ask":
+                self.answer(message)
+            elif message["type"] == "sync" and self.acknowledges:
                 self.acknowledge(message["revision"])
 
     def acknowledge(self, revision):
+        errors = [{"key": key, "message": text} for key, text in self.failures.items()
+                  if key in self.resources]
         try:
-            self.send({"type": "ack", "revision": revision, "errors": []})
+            self.send({"type": "ack", "revision": revision, "errors": errors})
         except OSError:
             pass  # the link is being closed
+
+    def answer(self, question):
+        answer = self.answers.get(question["what"])
+        if answer is not None:
+            member = "error" if "detail" in answer else "body"
+            self.send({"type": "answer", "id": question["id"], member: answer})
+
+    def count(self, values):
+        """Tells counters: {"sdn/filter/7": [packets, bytes]}."""
+        self.send({"type": "counters", "values": values})
 
     def read(self):
         try:
@@ -137,9 +156,9 @@ class Agent(Member):
         self.until(lambda r: r.get(f"vpn/peer/{self.name}", {}).get("publicKey") ==
                    fact["publicKey"])
 
-    def tell(self, admin, **vpn):
+    def tell(self, admin, service="vpn", **state):
         """Tells its status, and returns when the server shows it."""
-        status = {"agentVersion": "test", "services": {"vpn": vpn}}
+        status = {"agentVersion": "test", "services": {service: state}}
         self.send({"type": "status", "status": status})
         until("the status is there", lambda: admin.get(f"/api/v2/nodes/{self.name}").json()
-              ["status"]["services"]["vpn"] == vpn)
+              ["status"]["services"][service] == state)

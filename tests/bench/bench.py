@@ -2,6 +2,7 @@
 
     get      API v1 and v2: the list of nodes, by wrk
     fleet    a server with 100, 1,000 and 10,000 agents
+    path     from an API call to the agent's driver, which is to do it
     join     machines that join: until their first ping
     start    enrolled machines that start: until their first ping, next to nebula and tinc
     tunnel   throughput and delay, next to the bare tunnel program, nebula and tinc
@@ -22,10 +23,12 @@ import agent_rows
 import fleet_rows
 import get_rows
 import lab_rows
+import path_rows
 import tunnel_rows
 from table import Report
 
-GROUPS = {"get": get_rows.run, "fleet": fleet_rows.run, "join": lab_rows.run_join,
+GROUPS = {"get": get_rows.run, "fleet": fleet_rows.run, "path": path_rows.run,
+          "join": lab_rows.run_join,
           "start": lab_rows.run_start, "tunnel": tunnel_rows.run_wireguard,
           "openvpn": tunnel_rows.run_openvpn, "agent": agent_rows.run}
 

@@ -93,7 +93,7 @@ static void start_agent(void)
     uv_loop_init(&agent.loop);
     demand(reconcile_new(&agent.loop, "/tmp/state", BACKENDS_HERE, &env, on_applied, NULL,
                          &agent.reconcile, &error) == 0);
-    reconcile_wake(agent.reconcile);
+    reconcile_wake_all(agent.reconcile);
 }
 
 static void stop_agent(void)

@@ -167,14 +167,20 @@ static int start(const struct backend_env *env, void **ret_self, struct error *e
 
 /* --- observe and compare --- */
 
+/* Costs something only after somebody else changed something. */
+static int look_at_host(struct public *p, struct error *error)
+{
+    int rc = look_at_nics(p, error);
+
+    return rc < 0 ? rc : public_table_observe(p, error);
+}
+
 static int observe(void *self, struct omap *states, struct error *error)
 {
     struct public *p = self;
 
-    if (look_at_nics(p, error) < 0) {
-        return -EIO;
-    }
-    int rc = public_table_observe(p, error);
+    int rc = look_at_host(p, error);
+
     if (rc < 0) {
         return rc;
     }
@@ -190,6 +196,18 @@ static int observe(void *self, struct omap *states, struct error *error)
         omap_put(states, key, &p->overlay);
     }
     return 0;
+}
+
+/* What apply() does for one key brings all of the table to what is held, so no other key is
+ * compared with anything else afterwards. */
+static const void *look(void *self, const char *key)
+{
+    struct public *p = self;
+
+    if (is_self(key)) {
+        return p->has_overlay ? &p->overlay : NULL;
+    }
+    return omap_get(&p->held, key);
 }
 
 /* States are what the driver holds. */
@@ -281,7 +299,10 @@ static void apply(void *self, struct backend_item *items, size_t len)
 
     take_items(p, items, len, 1);
     take_items(p, items, len, 0);
-    int rc = public_commit(p, &error);
+    int rc = look_at_host(p, &error);
+    if (rc == 0) {
+        rc = public_commit(p, &error);
+    }
     for (size_t i = 0; i < len; i++) {
         if (items[i].result == RESULT_FAILED) {
             continue;
@@ -328,6 +349,7 @@ const struct backend BACKEND_SDN_PUBLIC = {
     .free_state = free_state,
     .compare = compare,
     .apply = apply,
+    .look = look,
     .restore = restore,
     .status = status,
 };

@@ -88,3 +88,16 @@ int ovpn_device_offload(const struct netlink_link *link)
 {
     return strcmp(link->kind, KIND_OFFLOAD) == 0;
 }
+
+int ovpn_device_held(const char *name)
+{
+    struct netlink_link link;
+    struct netlink *nl;
+
+    if (netlink_new(&nl) < 0) {
+        return 0;
+    }
+    int held = netlink_link_get(nl, name, &link) == 0 && link.carrier;
+    netlink_free(nl);
+    return held;
+}

@@ -377,18 +377,13 @@ static int file_has(const char *path, const char *text)
     return ovpn_read(path, CONF_SIZE_MAX, &there, NULL) == 0 && there && strcmp(there, text) == 0;
 }
 
-/* Does a program hold the device? */
-static int is_held(const char *device)
+int ovpn_runs(struct ovpn *o, const struct ovpn_spec *spec)
 {
-    struct netlink_link link;
-    struct netlink *nl;
+    _cleanup_free_ char *text = configuration(o, spec);
+    struct arguments arguments = {0};
 
-    if (netlink_new(&nl) < 0) {
-        return 0;
-    }
-    int held = netlink_link_get(nl, device, &link) == 0 && link.carrier;
-    netlink_free(nl);
-    return held;
+    make_arguments(o, text, &arguments);
+    return look(o, arguments.argv) == 1 && !o->ended_usec;
 }
 
 int ovpn_matches(struct ovpn *o, const struct ovpn_spec *spec)
@@ -403,7 +398,7 @@ int ovpn_matches(struct ovpn *o, const struct ovpn_spec *spec)
     if (runs && o->adopted && state == OVPN_STARTING) {
         /* It was right when it was left alone, and will say so in a moment; but one that was left
          * before it was released has no device in its hands yet. */
-        return !spec->server || is_held(spec->device);
+        return !spec->server || spec->moved || ovpn_device_held(spec->device);
     }
     return runs && (state == OVPN_CONNECTED || (!spec->server && state == OVPN_RECONNECTING));
 }

@@ -67,6 +67,7 @@ struct ovpn_env {
 
 struct ovpn_spec {
     const char *device; /* exists already, see ovpn_device_make(); */
+    int moved;          /* the daemon has it, but it isn't where the daemon is any more */
     int offload;        /* or the daemon makes it, in the kernel's data channel */
     int server;    /* takes sessions of members; else it connects to `remote` lines in `text` */
     uint16_t port; /* UDP port that it binds, so that we look whether it's free; 0: none */
@@ -85,6 +86,8 @@ struct ovpn *ovpn_free(struct ovpn *o);
 int ovpn_observe(struct ovpn *o, struct error *error);
 /* As of ovpn_observe(): is the daemon or its configuration there? Members and CRL don't count. */
 int ovpn_present(const struct ovpn *o);
+/* Runs it with this configuration, whether it works or not? */
+int ovpn_runs(struct ovpn *o, const struct ovpn_spec *spec);
 /* Runs it with this configuration, and answers (server: and is connected)? */
 int ovpn_matches(struct ovpn *o, const struct ovpn_spec *spec);
 
@@ -148,3 +151,6 @@ int ovpn_device_ours(const struct netlink_link *link);
 
 /* Is it the kernel that moves the packets? */
 int ovpn_device_offload(const struct netlink_link *link);
+
+/* Does a program hold the device of this name, here? */
+int ovpn_device_held(const char *name);

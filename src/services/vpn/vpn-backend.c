@@ -88,7 +88,7 @@ static void on_calm(uv_timer_t *timer)
     vpn_report_self(v);
 }
 
-static void on_event(void *arg, enum netlink_event event, const char *table)
+void vpn_on_event(void *arg, enum netlink_event event, const char *table)
 {
     struct vpn *v = arg;
 
@@ -133,6 +133,7 @@ static void stop(void *self)
         children_free(v->children);
     }
     netlink_free(v->nl);
+    vpn_inner_release(v);
     vpn_device_state_done(&v->device);
     vpn_guard_done(v);
     vpn_peers_clear(v);
@@ -149,13 +150,14 @@ static int start(const struct backend_env *env, void **ret_self, struct error *e
     struct vpn *v = xnew(struct vpn);
 
     v->env = env;
+    v->inner.fd = -1;
     v->tick = timer_new(v);
     v->calm = timer_new(v);
     v->guard.dirty = 1;
     vpn_names_load(v);
     int rc = netlink_new(&v->nl);
     if (rc == 0) {
-        rc = netlink_watch_new(env->loop, on_event, v, &v->watch);
+        rc = netlink_watch_new(env->loop, vpn_on_event, v, &v->watch);
     }
     if (rc < 0) {
         error_set(error, error_status(rc), NULL, "cannot talk to the kernel: %s", strerror(-rc));
@@ -344,7 +346,9 @@ static int apply_self(struct vpn *v, const struct backend_item *item, struct err
     }
     v->starting = rc == -EAGAIN && !(v->fabric->hangs && v->fabric->hangs(v));
     if (rc == -EAGAIN) {
-        const char *what = v->fabric->waits_for ? v->fabric->waits_for(v) : NULL;
+        const char *what = v->waits_usec          ? error->detail
+                           : v->fabric->waits_for ? v->fabric->waits_for(v)
+                                                  : NULL;
         snprintf(v->problem, sizeof v->problem, "%s",
                  what ? what : "the tunnel's device is being made");
     } else {

@@ -2,7 +2,9 @@
  *
  *     vpn-backend.c          the backend: brings the parts together
  *     vpn-resources.c        resources -> memory
+ *     vpn-look.c             what of ours is on the host
  *     vpn-device.c           device, address, routes, sysctl, MTU; asks the fabrics
+ *     vpn-inner.c            the namespace that the tunnel is in when sdn is on, and the way there
  *     vpn-guard.c            the nftables table
  *     vpn-report.c           facts and status
  *     vpn-key.c              WireGuard's private key, and the next one; running programs
@@ -26,11 +28,12 @@
 #include "lib/netlink.h"
 #include "lib/omap.h"
 #include "lib/spawn.h"
+#include "services/overlay.h"
 #include "services/vpn/vpn-dump.h"
 #include "services/vpn/vpn-fabric.h"
 #include "services/vpn/vpn-path.h"
 
-#define VPN_DEVICE "cnsmo0"
+#define VPN_DEVICE OVERLAY_TUNNEL
 #define VPN_CLIENTS_DEVICE "cnsmo-clients" /* of outside clients; another driver's */
 #define VPN_TABLE "cnsmo_vpn"
 #define VPN_PEER_PREFIX "vpn/peer/"
@@ -39,6 +42,9 @@
 
 enum {
     VPN_ID_SIZE = 64, /* of a node, with NUL */
+    /* Of the veth's inner end, and of the host as the namespace sees it: 169.254.77.1 and .2 */
+    VPN_INNER_ADDRESS = 0xa9fe4d01,
+    VPN_BRIDGE_ADDRESS = 0xa9fe4d02,
 };
 
 /* vpn/self/<node>, checked. */
@@ -50,6 +56,7 @@ struct vpn_self_spec {
     uint16_t port;
     unsigned mtu_bytes; /* 0: we choose */
     int hub, public;
+    int sdn; /* the tunnel goes into the namespace, and the overlay through the bridge */
     char cloud[64];
     char server[VPN_ID_SIZE];  /* whose OpenVPN server all use; "" none */
     json_int_t key_generation; /* that the WireGuard key shall have at least */
@@ -76,16 +83,37 @@ struct vpn_client {
     int present; /* on the device, as it shall be */
 };
 
+/* The namespace that the tunnel is in when sdn is on, and what leads there (services/overlay.h).
+ */
+struct vpn_inner_state {
+    int present;                       /* there is a namespace of the name */
+    int strange;                       /* and it isn't ours */
+    struct netlink_link port;          /* the veth's end on the host; index 0: none */
+    struct netlink_link inner;         /* and the other one */
+    struct netlink_address *addresses; /* in the namespace, of all links */
+    size_t addresses_len;
+    struct netlink_route *routes; /* in the namespace, with our mark */
+    size_t routes_len;
+    struct netlink_neighbour *neighbours; /* in the namespace */
+    size_t neighbours_len;
+    int furnished; /* its sysctls are as we set them */
+    int offloads;  /* the veth's inner end leaves checksums to others */
+};
+
 /* What of ours is on the host, but for peers. */
 struct vpn_device_state {
-    struct netlink_link link;          /* index 0: there is no device of that name */
-    int ours;                          /* the device is */
-    struct netlink_address *addresses; /* on the device */
+    struct netlink_link link;   /* the tunnel; index 0: there is none */
+    int inside;                 /* it is in the namespace */
+    int ours;                   /* the tunnel is */
+    struct netlink_link bridge; /* sdn's, once it is ready to be used; index 0: it isn't there */
+    struct netlink_address *addresses; /* of all links */
     size_t addresses_len;
     struct netlink_route *routes; /* with our mark, but those of the clients' device */
     size_t routes_len;
-    int forwarding;
+    struct netlink_neighbour *neighbours;
+    size_t neighbours_len;
     unsigned chosen_mtu_bytes; /* that the device shall have if none is given */
+    struct vpn_inner_state inner;
 };
 
 struct vpn_openvpn;
@@ -108,6 +136,14 @@ struct vpn {
                           * was applied, ourselves too, and "/name" for clients; kept in run_dir
                           * so that peers on the device have names after a restart */
     struct vpn_device_state device;
+    struct vpn_inner { /* our hold on the namespace; while it is there */
+        int fd;        /* -1: none */
+        struct netlink *nl;
+        struct netlink_watch *watch;
+        uv_fs_event_t *names; /* tells that a namespace got or lost its name */
+    } inner;
+    int64_t
+        waits_usec; /* since when the tunnel could go inside, but for the bridge; 0: it doesn't */
     char problem[512]; /* why the device isn't as it should be; "" if it is */
     int starting;      /* ... because it takes a moment */
     json_t *self_fact; /* as last reported; NULL: none */
@@ -138,6 +174,9 @@ struct vpn {
  * be NULL. */
 int vpn_run(const char *const *argv, const char *input, struct buf *out, struct error *error);
 
+/* An event of netlink's, also of the namespace's. */
+void vpn_on_event(void *arg, enum netlink_event event, const char *table);
+
 /* Writes or removes a file of ours: a fault point. No such file is fine. */
 int vpn_write(const char *path, const char *text, mode_t mode);
 int vpn_unlink(const char *path);
@@ -167,6 +206,42 @@ int vpn_key_switch(struct vpn *v, struct error *error);
 /* The key that the others shall know, or "". */
 const char *vpn_key_told(const struct vpn *v);
 
+/* --- looking --- */
+
+/* Fills *ret_state anew; what it was before doesn't matter. */
+int vpn_look(struct vpn *v, struct vpn_device_state *ret_state);
+void vpn_device_state_done(struct vpn_device_state *state);
+/* Shall the overlay go through sdn's bridge, with the tunnel in the namespace? Not while a tunnel
+ * that is in use waits for the bridge. */
+int vpn_is_inside(const struct vpn *v, const struct vpn_device_state *state);
+/* The link that has, or shall have, the overlay's address; index 0: it isn't there. */
+const struct netlink_link *vpn_overlay_link(const struct vpn *v,
+                                            const struct vpn_device_state *state);
+/* Its name. */
+const char *vpn_overlay_name(const struct vpn *v);
+/* To change the tunnel's link, wherever it is. */
+struct netlink *vpn_tunnel_netlink(const struct vpn *v);
+/* Runs a command where the tunnel's link is. */
+int vpn_run_at_tunnel(struct vpn *v, const char *const *argv, struct buf *out,
+                      struct error *error);
+
+/* --- the namespace --- */
+
+/* Part of vpn_look(), after the host's links. */
+int vpn_inner_look(struct vpn *v, struct vpn_device_state *state);
+void vpn_inner_state_done(struct vpn_inner_state *state);
+/* Anything of ours there? */
+int vpn_inner_present(const struct vpn_device_state *state);
+/* Is it there as it must be (or, without sdn, not at all)? */
+int vpn_inner_matches(const struct vpn *v, const struct vpn_device_state *state);
+/* Namespace and veth; they do no harm before the tunnel is in it. */
+int vpn_inner_apply(struct vpn *v, struct error *error);
+/* Address, routes and neighbours of both sides; when tunnel and bridge are there. */
+int vpn_inner_connect(struct vpn *v, struct error *error);
+int vpn_inner_remove(struct vpn *v, struct error *error);
+/* Lets go of the namespace; it stays. */
+void vpn_inner_release(struct vpn *v);
+
 /* --- device --- */
 
 /* Fills v->device, and what the fabrics see. */
@@ -180,7 +255,6 @@ int vpn_device_apply(struct vpn *v, struct error *error);
 int vpn_device_remove(struct vpn *v, struct error *error);
 /* For fabrics: deletes the link if it is ours and theirs. */
 int vpn_device_drop_link(struct vpn *v, const struct vpn_fabric *fabric, struct error *error);
-void vpn_device_state_done(struct vpn_device_state *state);
 /* Does netlink say anything else than v->self? For a look after a route event. */
 int vpn_device_drifted(struct vpn *v);
 

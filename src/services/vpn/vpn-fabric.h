@@ -45,6 +45,13 @@ struct vpn_fabric {
     /* Is anything of this fabric there? */
     int (*present)(struct vpn *v);
 
+    /* The tunnel is to leave the host for the namespace (`inside`), or the other way. What can be
+     * got ready before it is taken away, so that little is lost: -EAGAIN until it is. */
+    int (*can_move)(struct vpn *v, struct error *error);
+    /* Moves it, or takes it away, to be made anew at its new place. */
+    int (*move)(struct vpn *v, int inside, struct error *error);
+
+    /* On the host, or in the namespace if vpn_is_inside(). */
     int (*make_link)(struct vpn *v, struct error *error);
     int (*matches)(struct vpn *v);
     int (*prepare)(struct vpn *v, struct error *error); /* the link is there and marked; or NULL */

@@ -1,4 +1,4 @@
-/* The guard: one nftables table that keeps the overlay inside the tunnel.
+/* The guard: one nftables table that keeps the overlay inside the tunnel (with sdn: the bridge).
  *
  * On a hub with outside clients these have a device of their own, with the lower half of its
  * client range: such addresses, and no others, may arrive from there and leave to there, and what
@@ -84,11 +84,12 @@ static json_t *match_syn(void)
     return match("==", flags, json_string("syn"));
 }
 
-static void add_arriving(json_t *list, const char *field, struct ip4_prefix range)
+static void add_arriving(json_t *list, const char *device, const char *field,
+                         struct ip4_prefix range)
 {
     add_rule(list, "arriving",
              json_pack("[o,o,o,o]", match_meta("!=", "iifname", "lo"),
-                       match_meta("!=", "iifname", VPN_DEVICE), match_range("==", field, range),
+                       match_meta("!=", "iifname", device), match_range("==", field, range),
                        drop()));
 }
 
@@ -100,35 +101,36 @@ static void add_arriving_for_others(json_t *list, const char *device, struct ip4
 }
 
 /* From one device of clients to no other but this and the tunnel. */
-static void add_clients_forwarded(json_t *list, const char *device, const char *other)
+static void add_clients_forwarded(json_t *list, const char *overlay, const char *device,
+                                  const char *other)
 {
     add_rule(list, "forwarded",
              json_pack("[o,o,o,o]", match_meta("==", device, VPN_CLIENTS_DEVICE),
                        match_meta("!=", other, VPN_CLIENTS_DEVICE),
-                       match_meta("!=", other, VPN_DEVICE), drop()));
+                       match_meta("!=", other, overlay), drop()));
 }
 
-static void add_forwarded(json_t *list, const char *device, const char *field,
+static void add_forwarded(json_t *list, const char *overlay, const char *device, const char *field,
                           struct ip4_prefix range)
 {
     add_rule(list, "forwarded",
-             json_pack("[o,o,o]", match_meta("==", device, VPN_DEVICE),
+             json_pack("[o,o,o]", match_meta("==", device, overlay),
                        match_range("!=", field, range), drop()));
 }
 
-static void add_leaving(json_t *list, struct ip4_prefix range)
+static void add_leaving(json_t *list, const char *device, struct ip4_prefix range)
 {
     json_t *icmp = json_pack("{s:{s:s, s:s}}", "payload", "protocol", "icmp", "field", "type");
 
     add_rule(list, "leaving",
              json_pack("[o,o,o,o]", match_meta("!=", "oifname", "lo"),
-                       match_meta("!=", "oifname", VPN_DEVICE), match_range("==", "daddr", range),
+                       match_meta("!=", "oifname", device), match_range("==", "daddr", range),
                        drop()));
     add_rule(list, "leaving",
-             json_pack("[o,o,o]", match_meta("==", "oifname", VPN_DEVICE),
+             json_pack("[o,o,o]", match_meta("==", "oifname", device),
                        match("==", icmp, json_string("redirect")), drop()));
     add_rule(list, "leaving",
-             json_pack("[o,o,o]", match_meta("==", "oifname", VPN_DEVICE), match_syn(), clamp()));
+             json_pack("[o,o,o]", match_meta("==", "oifname", device), match_syn(), clamp()));
 }
 
 static struct ip4_prefix lower_half(struct ip4_prefix range)
@@ -153,50 +155,51 @@ static void add_clients_leaving(json_t *list, struct ip4_prefix clients)
                        match_range("==", "daddr", lower_half(clients)), let_pass()));
 }
 
-static void add_all_arriving(json_t *list, const struct vpn_self_spec *self)
+static void add_all_arriving(json_t *list, const struct vpn_self_spec *self, const char *device)
 {
     if (self->client_range.len) {
         add_arriving_for_others(list, VPN_CLIENTS_DEVICE, self->range);
         add_clients_arriving(list, self->client_range);
     }
-    add_arriving_for_others(list, VPN_DEVICE, self->range);
-    add_arriving(list, "saddr", self->range);
-    add_arriving(list, "daddr", self->range);
+    add_arriving_for_others(list, device, self->range);
+    add_arriving(list, device, "saddr", self->range);
+    add_arriving(list, device, "daddr", self->range);
 }
 
-static void add_all_forwarded(json_t *list, const struct vpn_self_spec *self)
+static void add_all_forwarded(json_t *list, const struct vpn_self_spec *self, const char *overlay)
 {
     static const char *const DEVICES[] = {"iifname", "oifname"};
 
     if (self->client_range.len) {
-        add_clients_forwarded(list, "iifname", "oifname");
-        add_clients_forwarded(list, "oifname", "iifname");
+        add_clients_forwarded(list, overlay, "iifname", "oifname");
+        add_clients_forwarded(list, overlay, "oifname", "iifname");
     }
     for (size_t i = 0; i < ARRAY_LEN(DEVICES); i++) {
         add_rule(list, "forwarded",
-                 json_pack("[o,o,o]", match_meta("==", DEVICES[i], VPN_DEVICE),
+                 json_pack("[o,o,o]", match_meta("==", DEVICES[i], overlay),
                            match_meta("==", "nfproto", "ipv6"), drop()));
     }
     for (size_t i = 0; i < ARRAY_LEN(DEVICES); i++) {
-        add_forwarded(list, DEVICES[i], "saddr", self->range);
-        add_forwarded(list, DEVICES[i], "daddr", self->range);
+        add_forwarded(list, overlay, DEVICES[i], "saddr", self->range);
+        add_forwarded(list, overlay, DEVICES[i], "daddr", self->range);
     }
 }
 
-/* The table as nft lists it, without handles: the chains, and then each one's rules. */
-static json_t *document(const struct vpn_self_spec *self)
+/* The table as nft lists it, without handles: the chains, and then each one's rules. `device` is
+ * the one by which the host reaches the overlay. */
+static json_t *document(const struct vpn_self_spec *self, const char *device)
 {
     json_t *list = json_pack("[{s:{s:s, s:s}}]", "table", "family", "inet", "name", VPN_TABLE);
 
     add_chain(list, "arriving", "prerouting", -300);
     add_chain(list, "forwarded", "forward", 0);
     add_chain(list, "leaving", "postrouting", -150);
-    add_all_arriving(list, self);
-    add_all_forwarded(list, self);
+    add_all_arriving(list, self, device);
+    add_all_forwarded(list, self, device);
     if (self->client_range.len) {
         add_clients_leaving(list, self->client_range);
     }
-    add_leaving(list, self->range);
+    add_leaving(list, device, self->range);
     return list;
 }
 
@@ -268,7 +271,7 @@ int vpn_guard_observe(struct vpn *v, struct error *error)
 
 int vpn_guard_matches(const struct vpn *v)
 {
-    json_t *wanted = document(&v->self);
+    json_t *wanted = document(&v->self, vpn_overlay_name(v));
     int same =
         v->guard.listed &&
         (json_equal(v->guard.listed, wanted) ||
@@ -297,7 +300,7 @@ static json_t *replacement(void)
 
 int vpn_guard_apply(struct vpn *v, struct error *error)
 {
-    json_t *wanted = document(&v->self), *commands = replacement(), *item;
+    json_t *wanted = document(&v->self, vpn_overlay_name(v)), *commands = replacement(), *item;
     size_t i;
 
     json_array_foreach (wanted, i, item) {

@@ -6,6 +6,7 @@
 #include "core/laws.h"
 #include "lib/file.h"
 #include "lib/mem.h"
+#include "lib/spawn.h"
 #include "services/vpn/ovpn-test-pki.h"
 #include "services/vpn/vpn-backend.h"
 
@@ -69,6 +70,15 @@ static const char OPENVPN_SERVER_FORMAT[] =
                     PEER("Server", "10.78.0.1", KEY_3, "true",
                          ENDPOINT("192.0.2.1:51821")) ",\"vpn/crl\":{\"pem\":\"%s\"}}";
 
+/* With sdn: what is there becomes the tunnel's namespace, and goes again. */
+static const char WIREGUARD_SDN[] =
+    "{" SELF("10.77.0.5", "10.77.0.0/16", PLAIN("\"wireguard\",\"server\":\"\",\"sdn\":true"))
+        PEER("Agent.2", "10.77.0.6", KEY_1, "false", NOWHERE)
+            PEER("Server", "10.77.0.1", KEY_3, "true", ENDPOINT("192.0.2.1:51820")) "}";
+static const char OPENVPN_SDN_FORMAT[] =
+    "{" SELF("10.78.0.5", "10.78.0.0/16", HUB("\"openvpn\",\"server\":\"" NODE "\",\"sdn\":true"))
+        PEER("Agent.2", "10.78.0.6", KEY_2, "false", NOWHERE) ",\"vpn/crl\":{\"pem\":\"%s\"}}";
+
 static struct buf root_pem = BUF_INIT(1 << 16);
 
 /* The test's own process has the root's key; the hosts get what joining would leave. */
@@ -85,6 +95,32 @@ static void joined(const char *state_dir)
     file_write_atomic(root, root_pem.data, root_pem.size, 0644);
 }
 
+/* Stands for the bridge, which is another driver's, with the MTU that it will have. */
+static void add_bridge(const char *mtu)
+{
+    const char *const add[] = {"ip",  "link", "add",  "cnsmo-sdn", "address", "0a:63:6e:73:6d:01",
+                               "mtu", mtu,    "type", "bridge",    NULL};
+    const char *const mark[] = {"ip", "link", "set", "cnsmo-sdn", "alias", "cnsmo", "up", NULL};
+    struct error error;
+
+    if (spawn_check(&(struct spawn){.argv = add}, &error) < 0 ||
+        spawn_check(&(struct spawn){.argv = mark}, &error) < 0) {
+        fprintf(stderr, "%s\n", error.detail);
+    }
+}
+
+static void joined_with_bridge(const char *state_dir)
+{
+    joined(state_dir);
+    add_bridge("1420");
+}
+
+static void joined_with_small_bridge(const char *state_dir)
+{
+    joined(state_dir);
+    add_bridge("1300");
+}
+
 /* With newlines as in a JSON string. */
 static char *escaped(const char *text)
 {
@@ -96,7 +132,8 @@ static char *escaped(const char *text)
     return buf.data;
 }
 
-/* argv[1]: "wireguard", "openvpn", or "both": from one fabric to the other. */
+/* argv[1]: "wireguard", "openvpn", or "both": from one fabric to the other; with "sdn-" sdn is
+ * switched on and off. */
 int main(int argc, char **argv)
 {
     char folder[] = "/tmp/vpn-laws-XXXXXX";
@@ -111,12 +148,16 @@ int main(int argc, char **argv)
     _cleanup_free_ char *pem = test_pki_crl(folder, NULL);
     _cleanup_free_ char *crl = escaped(pem);
     _cleanup_free_ char *openvpn_server = xasprintf(OPENVPN_SERVER_FORMAT, crl);
+    _cleanup_free_ char *openvpn_sdn = xasprintf(OPENVPN_SDN_FORMAT, crl);
     const struct {
         const char *name, *a, *b;
+        void (*joined)(const char *state_dir);
     } cases[] = {
-        {"wireguard", WIREGUARD_SPOKE, WIREGUARD_HUB},
-        {"openvpn", OPENVPN_SPOKE, openvpn_server},
-        {"both", WIREGUARD_HUB, openvpn_server},
+        {"wireguard", WIREGUARD_SPOKE, WIREGUARD_HUB, joined},
+        {"openvpn", OPENVPN_SPOKE, openvpn_server, joined},
+        {"both", WIREGUARD_HUB, openvpn_server, joined},
+        {"sdn-wireguard", WIREGUARD_SDN, WIREGUARD_HUB, joined_with_bridge},
+        {"sdn-openvpn", openvpn_sdn, openvpn_server, joined_with_small_bridge},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         if (strcmp(cases[i].name, argv[1]) == 0) {
@@ -124,7 +165,8 @@ int main(int argc, char **argv)
                                                .node = NODE,
                                                .a = cases[i].a,
                                                .b = cases[i].b,
-                                               .joined = joined});
+                                               .joined = cases[i].joined,
+                                               .shared = "cnsmo-sdn"});
         }
     }
     buf_done(&root_pem);

@@ -9,8 +9,10 @@
 #include "services/vpn/vpn-openvpn.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/reconcile.h"
 #include "lib/clock.h"
@@ -144,7 +146,10 @@ static int has_offload(const struct vpn *v)
 {
     const struct netlink_link *link = &v->device.link;
 
-    return link->index ? ovpn_device_offload(link) : ovpn_device_can_offload(v->nl);
+    /* With it openvpn looks its device up in the namespace that it runs in itself. */
+    return v->self.sdn   ? 0
+           : link->index ? ovpn_device_offload(link)
+                         : ovpn_device_can_offload(v->nl);
 }
 
 /* What the daemon shall be; the caller frees *ret_text. */
@@ -172,6 +177,7 @@ static int make_spec(struct vpn *v, struct ovpn_spec *ret_spec, char **ret_text,
     }
     *ret_text = openvpn_config_text(&config);
     *ret_spec = (struct ovpn_spec){.device = VPN_DEVICE,
+                                   .moved = v->device.inside && v->device.link.carrier,
                                    .offload = has_offload(v),
                                    .server = config.server,
                                    .port = config.server ? v->self.port : 0,
@@ -266,6 +272,18 @@ static int matches(struct vpn *v)
     return 1;
 }
 
+/* A daemon takes its device where it runs itself: one that is to be started gets a new one. */
+static int bring_out(struct vpn *v, struct error *error)
+{
+    int rc = ovpn_stop(v->openvpn->daemon, error);
+
+    if (rc == 0) {
+        rc = vpn_device_drop_link(v, &VPN_OPENVPN, error);
+    }
+    wait_for(v, "openvpn is started again%s", "");
+    return rc < 0 ? rc : -EAGAIN;
+}
+
 static int finish(struct vpn *v, struct error *error)
 {
     struct ovpn_spec spec;
@@ -282,6 +300,9 @@ static int finish(struct vpn *v, struct error *error)
     if (spec.server && !ovpn_crl_present(v->openvpn->daemon)) {
         wait_for(v, "the list of revoked certificates hasn't come yet%s", "");
         return -EAGAIN;
+    }
+    if (v->device.inside && !ovpn_runs(v->openvpn->daemon, &spec)) {
+        return bring_out(v, error);
     }
     return ovpn_apply(v->openvpn->daemon, &spec, error);
 }
@@ -320,6 +341,43 @@ static int make_link(struct vpn *v, struct error *error)
     }
     return rc < 0 && rc != -EEXIST ? vpn_failed(rc, error, "create the device " VPN_DEVICE)
                                    : -EAGAIN;
+}
+
+/* The daemon must have taken its device before it goes where the daemon doesn't find it; a client
+ * does so when it has found its server. */
+static int can_move(struct vpn *v, struct error *error)
+{
+    const struct netlink_link *link = &v->device.link;
+    int rc;
+
+    if (ovpn_device_offload(link)) {
+        rc = ovpn_stop(v->openvpn->daemon, error); /* and its device goes with it */
+        return rc < 0 ? rc : -EAGAIN;
+    }
+    if (!link->up) {
+        rc = netlink_link_set_up(v->nl, link->index, 1);
+        if (rc < 0) {
+            return vpn_failed(rc, error, "bring the tunnel up");
+        }
+    }
+    rc = finish(v, error);
+    if (rc == 0 && !link->carrier) {
+        wait_for(v, "openvpn takes its device when it has reached %s", v->self.server);
+    }
+    return rc < 0 ? rc : link->carrier ? 0 : -EAGAIN;
+}
+
+/* With all that the daemon knows: nobody notices. */
+static int move(struct vpn *v, int inside, struct error *error)
+{
+    int index = v->device.link.index, rc;
+    _cleanup_close_ int host = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+
+    if (host < 0) {
+        return vpn_failed(-errno, error, "open the host's network namespace");
+    }
+    rc = netlink_link_move(vpn_tunnel_netlink(v), index, inside ? v->inner.fd : host);
+    return vpn_failed(rc, error, "move the tunnel");
 }
 
 static int take_away(struct vpn *v, struct error *error)
@@ -430,6 +488,8 @@ const struct vpn_fabric VPN_OPENVPN = {
     .observe = observe,
     .states = states,
     .present = present,
+    .can_move = can_move,
+    .move = move,
     .make_link = make_link,
     .matches = matches,
     .finish = finish,

@@ -162,15 +162,17 @@ static json_t *self_resource(const struct planned_node *node)
     int is_public = *json_get_string(node->spec, "endpoint", "") ||
                     public_address(node->id, node->self, node->view);
 
-    return json_pack("{s:O, s:O, s:O, s:O, s:O, s:b, s:b, s:s, s:s, s:s, s:I, s:s}", "address",
-                     json_object_get(node->spec, "address"), "range",
+    int sdn = json_array_has(json_object_get(node->spec, "services"), "sdn");
+
+    return json_pack("{s:O, s:O, s:O, s:O, s:O, s:b, s:b, s:s, s:s, s:s, s:I, s:s, s:b}",
+                     "address", json_object_get(node->spec, "address"), "range",
                      json_object_get(overlay, "range"), "fabric",
                      json_object_get(overlay, "fabric"), "mtu", json_object_get(overlay, "mtu"),
                      "port", json_object_get(overlay, "port"), "hub", node->hub, "public",
                      is_public, "cloud", json_get_string(node->spec, "cloud", ""), "server",
                      server_of(overlay, node->view), "clientRange", client_range(node),
                      "keyGeneration", json_get_integer(node->spec, "keyGeneration", 0),
-                     "publicKey", json_get_string(node->self, "publicKey", ""));
+                     "publicKey", json_get_string(node->self, "publicKey", ""), "sdn", sdn);
 }
 
 static json_t *peer_resource(const struct planned_node *node)

@@ -45,8 +45,10 @@ static int is_told(const struct vpn *v, const struct netlink_link *link,
                    const struct netlink_address *address)
 {
     return address->scope == RT_SCOPE_UNIVERSE && link->up && strcmp(link->name, "lo") != 0 &&
-           strcmp(link->name, VPN_DEVICE) != 0 && strcmp(link->name, VPN_CLIENTS_DEVICE) != 0 &&
-           !is_private_bridge(link->name) && !ip4_contains(v->self.range, address->prefix.address);
+           strcmp(link->alias, NETLINK_ALIAS) != 0 && strcmp(link->name, VPN_DEVICE) != 0 &&
+           strcmp(link->name, VPN_CLIENTS_DEVICE) != 0 &&
+           strcmp(link->name, OVERLAY_BRIDGE) != 0 && !is_private_bridge(link->name) &&
+           !ip4_contains(v->self.range, address->prefix.address);
 }
 
 static const struct netlink_link *find_link(const struct netlink_link *links, size_t len,
@@ -231,7 +233,9 @@ json_t *vpn_status(void *self)
     json_t *peers = peers_status(v, &count);
     describe(v, &count, text, sizeof text);
     if (v->problem[0]) {
-        state = v->starting ? "starting" : "failed";
+        /* Without the bridge the overlay works as it did, but sdn doesn't. */
+        int works = v->waits_usec && !vpn_is_inside(v, &v->device);
+        state = works ? "degraded" : v->starting ? "starting" : "failed";
         message = v->problem;
     } else if (v->starting) {
         state = "starting";

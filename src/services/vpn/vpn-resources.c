@@ -81,7 +81,8 @@ static int parse_numbers(const json_t *spec, struct vpn_self_spec *self, struct 
 int vpn_self_parse(const json_t *spec, struct vpn_self_spec *ret, struct error *error)
 {
     struct vpn_self_spec self = {.hub = json_get_bool(spec, "hub", 0),
-                                 .public = json_get_bool(spec, "public", 0)};
+                                 .public = json_get_bool(spec, "public", 0),
+                                 .sdn = json_get_bool(spec, "sdn", 0)};
 
     if (ip4_parse(json_get_string(spec, "address", ""), &self.address) < 0) {
         return error_set(error, 400, "/address", "address is not an IPv4 address");

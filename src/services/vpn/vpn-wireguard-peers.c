@@ -53,11 +53,11 @@ static void feed(struct vpn *v)
 
 int vpn_wireguard_dump(struct vpn *v, struct error *error)
 {
-    const char *const argv[] = {"wg", "show", VPN_DEVICE, "dump", NULL};
+    const char *const argv[] = {"wg", "show", v->device.link.name, "dump", NULL};
     struct buf out = BUF_INIT(DUMP_SIZE_MAX);
     struct dump dump;
 
-    int rc = vpn_run(argv, NULL, &out, error);
+    int rc = vpn_run_at_tunnel(v, argv, &out, error);
     if (rc == 0) {
         rc = out.data ? dump_parse(out.data, &dump, error) : -EIO;
     }
@@ -203,24 +203,24 @@ static void args_set_client(struct args *args, const struct vpn_client *client)
     args_add(args, xasprintf("%s/32", ip4_format(client->address, address)));
 }
 
-static void args_begin(struct args *args)
+static void args_begin(struct args *args, const struct vpn *v)
 {
     args_word(args, "wg");
     args_word(args, "set");
-    args_word(args, VPN_DEVICE);
+    args_word(args, v->device.link.name);
 }
 
 /* Runs what was collected, if anything was, and begins anew. */
-static int args_run(struct args *args, struct error *error)
+static int args_run(struct args *args, struct vpn *v, struct error *error)
 {
     int rc = 0;
 
     if (args->len > 3) {
         args_add(args, NULL);
-        rc = vpn_run((const char *const *)args->items, NULL, NULL, error);
+        rc = vpn_run_at_tunnel(v, (const char *const *)args->items, NULL, error);
     }
     args_clear(args);
-    args_begin(args);
+    args_begin(args, v);
     return rc;
 }
 
@@ -238,29 +238,29 @@ static int set_peers(struct vpn *v, const char *const *gone, size_t gone_len, st
     struct args args = {0};
     int rc = 0;
 
-    args_begin(&args);
+    args_begin(&args, v);
     for (size_t i = 0; i < gone_len && rc == 0; i++) {
         if (dump_find(&v->dump, gone[i])) {
             args_remove_peer(&args, gone[i]);
         }
-        rc = args.len > ARGS_MAX ? args_run(&args, error) : 0;
+        rc = args.len > ARGS_MAX ? args_run(&args, v, error) : 0;
     }
     omap_foreach (e, &v->clients) {
         const struct vpn_client *client = e->value;
         if (rc == 0 && !client->present) {
             args_set_client(&args, client);
         }
-        rc = rc == 0 && args.len > ARGS_MAX ? args_run(&args, error) : rc;
+        rc = rc == 0 && args.len > ARGS_MAX ? args_run(&args, v, error) : rc;
     }
     omap_foreach (e, &v->peers) {
         const struct vpn_peer *peer = e->value;
         if (rc == 0 && peer->key[0] && !matches(v, peer)) {
             args_set_peer(&args, v, peer);
         }
-        rc = rc == 0 && args.len > ARGS_MAX ? args_run(&args, error) : rc;
+        rc = rc == 0 && args.len > ARGS_MAX ? args_run(&args, v, error) : rc;
     }
     if (rc == 0) {
-        rc = args_run(&args, error);
+        rc = args_run(&args, v, error);
     }
     args_clear(&args);
     if (rc == 0) {
@@ -283,12 +283,12 @@ int vpn_wireguard_begin_again(struct vpn *v, struct error *error)
     struct args args = {0};
     int rc = 0;
 
-    args_begin(&args);
+    args_begin(&args, v);
     for (size_t i = 0; i < v->dump.len && rc == 0; i++) {
         args_remove_peer(&args, v->dump.peers[i].key);
-        rc = args.len > ARGS_MAX ? args_run(&args, error) : 0;
+        rc = args.len > ARGS_MAX ? args_run(&args, v, error) : 0;
     }
-    rc = rc == 0 ? args_run(&args, error) : rc;
+    rc = rc == 0 ? args_run(&args, v, error) : rc;
     args_clear(&args);
     vpn_wireguard_forget(v);
     return rc;

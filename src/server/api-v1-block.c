@@ -1,0 +1,239 @@
+/* api-v1-block.c - API v1's PUT blockbyport: a filter that is there when the answer is, or not at
+ * all.
+ *
+ *     body ──► checks ──► sdn/filters ──► wait for the node ──► 200
+ *                                              └── not in time, or failed ──► undone, 503 */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "server/api-internal.h"
+#include "services/sdn/sdn-kinds.h"
+
+static const char PORT[] = "tcp-destination-port";
+static const char DESTINATION[] = "ip4-destination";
+static const char INSTANCE[] = "ssinstanceid";
+
+/* --- the body --- */
+
+/* What the body asks for. */
+struct block {
+    int port;
+    const char *destination, *node;
+};
+
+/* A number, or a text that is one. */
+static int read_number(const json_t *value, double *ret_number)
+{
+    const char *text = json_string_value(value);
+    char *end;
+
+    if (json_is_number(value)) {
+        *ret_number = json_number_value(value);
+        return 0;
+    }
+    if (!text || !*text || text[strspn(text, "0123456789.-")] != '\0') {
+        return -1;
+    }
+    *ret_number = strtod(text, &end);
+    return *end ? -1 : 0;
+}
+
+static int read_port(const json_t *body, struct block *block, struct error *error)
+{
+    const json_t *value = json_object_get(body, PORT);
+    double number;
+
+    if (!value) {
+        return error_set(error, 400, NULL, "\"%s\" is required", PORT);
+    }
+    if (read_number(value, &number) < 0) {
+        return error_set(error, 400, NULL, "\"%s\" must be a number", PORT);
+    }
+    if (number != floor(number)) {
+        return error_set(error, 400, NULL, "\"%s\" must be an integer", PORT);
+    }
+    if (number < 1 || number > UINT16_MAX) {
+        return error_set(error, 400, NULL, "\"%s\" must be %s than or equal to %d", PORT,
+                         number < 1 ? "larger" : "less", number < 1 ? 1 : UINT16_MAX);
+    }
+    block->port = (int)number;
+    return 0;
+}
+
+static int read_text(const json_t *body, const char *name, const char **ret_text,
+                     struct error *error)
+{
+    const json_t *value = json_object_get(body, name);
+
+    if (!value) {
+        return error_set(error, 400, NULL, "\"%s\" is required", name);
+    }
+    if (!json_is_string(value)) {
+        return error_set(error, 400, NULL, "\"%s\" must be a string", name);
+    }
+    if (json_string_length(value) == 0) {
+        return error_set(error, 400, NULL, "\"%s\" is not allowed to be empty", name);
+    }
+    *ret_text = json_string_value(value);
+    return 0;
+}
+
+static int read_destination(const json_t *body, struct block *block, struct error *error)
+{
+    struct ip4_prefix prefix;
+    int rc = read_text(body, DESTINATION, &block->destination, error);
+
+    return rc < 0 || sdn_prefix_parse(block->destination, &prefix) == 0
+               ? rc
+               : error_set(error, 400, NULL, "\"%s\" must be an IPv4 address or prefix",
+                           DESTINATION);
+}
+
+/* In the order of the specification's table, then what isn't in it. */
+static int read_block(const json_t *body, struct block *block, struct error *error)
+{
+    const char *name;
+    json_t *value;
+    int rc = json_is_object(body) ? 0 : error_set(error, 400, NULL, "\"value\" must be an object");
+
+    rc = rc < 0 ? rc : read_port(body, block, error);
+    rc = rc < 0 ? rc : read_destination(body, block, error);
+    rc = rc < 0 ? rc : read_text(body, INSTANCE, &block->node, error);
+    json_object_foreach ((json_t *)body, name, value) {
+        if (rc == 0 && strcmp(name, PORT) != 0 && strcmp(name, DESTINATION) != 0 &&
+            strcmp(name, INSTANCE) != 0) {
+            rc = error_set(error, 400, NULL, "\"%.100s\" is not allowed", name);
+        }
+    }
+    return rc;
+}
+
+/* Host bits are masked, and kept beside it. */
+static json_t *filter_spec(const struct block *block)
+{
+    struct ip4_prefix prefix = {0};
+    char masked[IP4_PREFIX_TEXT_SIZE], port[8];
+
+    sdn_prefix_parse(block->destination, &prefix);
+    snprintf(port, sizeof port, "%d", block->port);
+    json_t *spec = json_pack("{s:s, s:s, s:s, s:s, s:s}", "node", block->node, "direction", "both",
+                             "protocol", "tcp", "port", port, "destination", block->destination);
+    if ((prefix.address & ~ip4_mask(prefix.len)) != 0) {
+        prefix.address &= ip4_mask(prefix.len);
+        json_object_set_new(spec, "destination", json_string(ip4_prefix_format(prefix, masked)));
+        json_object_set_new(spec, "destinationGiven", json_string(block->destination));
+    }
+    return spec;
+}
+
+/* --- putting it in force --- */
+
+struct blocking {
+    struct api_call *call;
+    char *node, *id;
+    struct error error; /* why it is undone */
+};
+
+static void end_blocking(struct blocking *b)
+{
+    free(b->node);
+    free(b->id);
+    free(b);
+}
+
+static void on_undone(void *arg, int rc, const struct write_result *result,
+                      const struct error *error)
+{
+    struct blocking *b = arg;
+
+    /* Somebody else may have deleted it before. */
+    if (b->call->api->freed) {
+        call_fail_stopping(b->call);
+    } else {
+        call_fail(b->call, rc < 0 && error->status != 404 ? error : &b->error);
+    }
+    end_blocking(b);
+}
+
+static void undo(struct blocking *b, const json_t *report)
+{
+    const json_t *error = json_array_get(json_object_get(report, "errors"), 0);
+    const json_t *pending = json_array_get(json_object_get(report, "pending"), 0);
+    struct write write = {
+        .verb = WRITE_DELETE, .kind = "sdn/filters", .id = b->id, .reason = "undone"};
+    struct actor actor;
+
+    error_set(&b->error, 503, NULL, "%s%s %s; nothing was blocked", b->node, error ? ":" : "",
+              error ? json_get_string(error, "message", "failed")
+                    : json_get_string(pending, "reason", "hasn't applied it"));
+    call_actor(b->call, &actor);
+    deployment_write(b->call->api->deployment, &actor, &write, on_undone, b);
+}
+
+static void on_in_force(void *arg, int rc, const json_t *report)
+{
+    struct blocking *b = arg;
+
+    if (b->call->api->freed) {
+        call_fail_stopping(b->call);
+        end_blocking(b);
+    } else if (rc < 0) {
+        undo(b, report);
+    } else {
+        call_reply_json(b->call, 200, json_pack("{s:s}", "flowId", b->id));
+        end_blocking(b);
+    }
+}
+
+static void on_stored(void *arg, int rc, const struct write_result *result,
+                      const struct error *error)
+{
+    struct blocking *b = arg;
+
+    if (rc < 0 || b->call->api->freed) {
+        if (rc < 0) {
+            call_fail(b->call, error);
+        } else {
+            call_fail_stopping(b->call);
+        }
+        end_blocking(b);
+        return;
+    }
+    b->id = xstrdup(result->id);
+    deployment_wait(b->call->api->deployment, result->revision, V1_WAIT_MSEC, on_in_force, b);
+}
+
+static void store_block(struct api_call *call, const struct block *block)
+{
+    struct blocking *b = xnew(struct blocking);
+    json_t *spec = filter_spec(block);
+    struct write write = {.verb = WRITE_CREATE, .kind = "sdn/filters", .spec = spec};
+    struct actor actor;
+
+    b->call = call;
+    b->node = xstrdup(block->node);
+    call_actor(call, &actor);
+    deployment_write(call->api->deployment, &actor, &write, on_stored, b);
+    json_decref(spec);
+}
+
+void v1_block(struct api_call *call)
+{
+    struct block block;
+    struct error error;
+    json_t *body = NULL;
+    int rc = http_body_json(call->request, &body, &error);
+
+    rc = rc < 0 ? rc : read_block(body, &block, &error);
+    rc = rc < 0 ? rc : api_check_sdn(call->api, block.node, &error);
+    if (rc == 0 && !fleet_is_connected(call->api->deployment, block.node)) {
+        rc = error_set(&error, 503, NULL, "%s is away; nothing was blocked", block.node);
+    }
+    if (rc < 0) {
+        call_fail(call, &error);
+    } else {
+        store_block(call, &block);
+    }
+    json_decref(body);
+}

@@ -1,0 +1,185 @@
+/* sdn-plan.c - filters and flows as resources for the nodes on which they hold.
+ *
+ *     sdn/self/<node>           {"address","range","clientRange"}: the bridge itself
+ *     sdn/filter/<id>/<node>    {"direction","protocol","source","destination","port","priority",
+ *                                "sourceSelf","destinationSelf"}
+ *     sdn/flow/<id>/<node>      {"priority","match","actions"}
+ *
+ * Each stands on the node's own channel: one filter for one node is one message to it. README.md
+ * says what the members mean. */
+#include <string.h>
+
+#include "lib/json.h"
+#include "lib/mem.h"
+#include "services/sdn/sdn-kinds.h"
+
+/* --- where a filter holds --- */
+
+struct walking {
+    struct view *view;
+    const json_t *selector;
+    sdn_node_fn *each;
+    void *arg;
+};
+
+static int has_labels(const json_t *node_spec, const json_t *selector)
+{
+    const json_t *labels = json_object_get(node_spec, "labels");
+    const char *name;
+    json_t *value;
+
+    json_object_foreach ((json_t *)selector, name, value) {
+        const json_t *label = json_object_get(labels, name);
+        if (!label || !json_equal((json_t *)label, value)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static void look_at_node(void *arg, const char *node, const json_t *value)
+{
+    struct walking *w = arg;
+    const json_t *spec = view_spec(w->view, "nodes", node);
+
+    if (sdn_runs_on(spec) && has_labels(spec, w->selector)) {
+        w->each(w->arg, node, spec);
+    }
+}
+
+/* Of a selector one label's index is walked, so that other nodes' changes concern nobody. */
+void sdn_each_node(struct view *view, const json_t *filter_spec, sdn_node_fn *each, void *arg)
+{
+    const char *node = json_get_string(filter_spec, "node", NULL);
+    struct walking w = {.view = view,
+                        .selector = json_object_get(filter_spec, "selector"),
+                        .each = each,
+                        .arg = arg};
+    void *first = json_object_iter((json_t *)w.selector);
+
+    if (node) {
+        look_at_node(&w, node, NULL);
+    } else if (first) {
+        _cleanup_free_ char *prefix = xasprintf("index/label/%s=%s/", json_object_iter_key(first),
+                                                json_string_value(json_object_iter_value(first)));
+        view_each(view, prefix, look_at_node, &w);
+    } else if (w.selector) {
+        view_each(view, "index/service/sdn/", look_at_node, &w);
+    }
+}
+
+/* --- the node's public endpoint --- */
+
+/* Where it is reached from outside: declared, or where its link comes from. */
+static int endpoint_of(struct view *view, const char *node, const json_t *node_spec,
+                       uint32_t *ret_address)
+{
+    const char *declared = json_get_string(node_spec, "endpoint", "");
+    _cleanup_free_ char *address = xstrndup(declared, strcspn(declared, ":"));
+    _cleanup_free_ char *key = xasprintf("fact/%s/core.seen", node);
+
+    return ip4_parse(*address ? address : json_get_string(view_get(view, key), "address", ""),
+                     ret_address);
+}
+
+/* A prefix that covers the endpoint means the node, whatever its own devices are called by: behind
+ * a cloud's 1:1 NAT they never see that address. 0.0.0.0/0 needs nothing of the kind. */
+static int is_self(struct view *view, const char *node, const json_t *node_spec,
+                   struct ip4_prefix prefix)
+{
+    uint32_t address;
+
+    return prefix.len > 0 && endpoint_of(view, node, node_spec, &address) == 0 &&
+           ip4_contains(prefix, address);
+}
+
+/* --- resources --- */
+
+struct planning {
+    const char *id;
+    const json_t *spec;
+    struct view *view;
+    struct plan *plan;
+};
+
+static void put(struct plan *plan, const char *node, const char *what, const char *id,
+                json_t *body)
+{
+    _cleanup_free_ char *channel = xasprintf("node/%s", node);
+    _cleanup_free_ char *key = xasprintf("sdn/%s/%s/%s", what, id, node);
+
+    plan_put(plan, channel, key, body);
+}
+
+static char *port_text(const json_t *spec)
+{
+    struct sdn_ports ports = {0};
+
+    sdn_ports_parse(json_get_string(spec, "port", ""), &ports);
+    return ports.from == 0          ? xstrdup("")
+           : ports.from == ports.to ? xasprintf("%u", ports.from)
+                                    : xasprintf("%u-%u", ports.from, ports.to);
+}
+
+static void plan_filter_on(void *arg, const char *node, const json_t *node_spec)
+{
+    struct planning *p = arg;
+    struct ip4_prefix source = {0}, destination = {0};
+    char from[IP4_PREFIX_TEXT_SIZE], to[IP4_PREFIX_TEXT_SIZE];
+    _cleanup_free_ char *port = port_text(p->spec);
+
+    sdn_prefix_parse(json_get_string(p->spec, "source", "0.0.0.0/0"), &source);
+    sdn_prefix_parse(json_get_string(p->spec, "destination", "0.0.0.0/0"), &destination);
+    put(p->plan, node, "filter", p->id,
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:b}", "direction",
+                  json_get_string(p->spec, "direction", "both"), "protocol",
+                  json_get_string(p->spec, "protocol", "any"), "source",
+                  ip4_prefix_format(source, from), "destination",
+                  ip4_prefix_format(destination, to), "port", port, "priority",
+                  json_get_integer(p->spec, "priority", 1000), "sourceSelf",
+                  is_self(p->view, node, node_spec, source), "destinationSelf",
+                  is_self(p->view, node, node_spec, destination)));
+}
+
+static void plan_flow(const struct planning *p)
+{
+    const char *node = json_get_string(p->spec, "node", "");
+    const json_t *actions = json_object_get(p->spec, "actions");
+
+    if (sdn_runs_on(view_spec(p->view, "nodes", node))) {
+        put(p->plan, node, "flow", p->id,
+            json_pack("{s:I, s:o, s:[s]}", "priority", json_get_integer(p->spec, "priority", 1000),
+                      "match", sdn_match(p->spec), "actions",
+                      json_array_has(actions, "drop") ? "drop" : "pass"));
+    }
+}
+
+static void plan_node(const struct planning *p)
+{
+    const json_t *overlay = view_spec(p->view, "settings", "overlay");
+    const char *address = json_get_string(p->spec, "address", NULL);
+    const char *range =
+        json_get_bool(p->spec, "hub", 0) ? json_get_string(p->spec, "clientRange", "") : "";
+
+    if (sdn_runs_on(p->spec) && overlay && address) {
+        _cleanup_free_ char *channel = xasprintf("node/%s", p->id);
+        _cleanup_free_ char *key = xasprintf("sdn/self/%s", p->id);
+        plan_put(p->plan, channel, key,
+                 json_pack("{s:s, s:O, s:s}", "address", address, "range",
+                           json_object_get(overlay, "range"), "clientRange", range));
+    }
+}
+
+void sdn_plan(const char *kind, const char *id, const json_t *spec, struct view *view,
+              struct plan *plan)
+{
+    struct planning p = {.id = id, .spec = spec, .view = view, .plan = plan};
+
+    if (strcmp(kind, "nodes") == 0) {
+        plan_node(&p);
+    } else if (strcmp(kind, SDN_FILTERS.name) == 0) {
+        sdn_each_node(view, spec, plan_filter_on, &p);
+    } else if (strcmp(kind, SDN_FLOWS.name) == 0) {
+        plan_flow(&p);
+    }
+}

@@ -1,0 +1,517 @@
+/* sdn-switch.c - the connection to the switch: reading flows, changing them, looking after them.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/clock.h"
+#include "lib/fault.h"
+#include "lib/mem.h"
+#include "services/overlay.h"
+#include "services/sdn/sdn-driver.h"
+
+enum {
+    RETRY_MSEC = 100,
+    CONNECT_MSEC = 3000,
+    ECHO_MSEC = 2000,
+    SILENT_MSEC = 4000,
+    CALM_MSEC = 25, /* until packets from before aren't credited to new flows any more: 20 ms */
+    ONLY_MAX = 32,  /* objects that are read one by one; of more all are read */
+    CHECK_USEC = 1000000,
+    IDLE_USEC = 5000000,
+    ACTIVE_USEC = 30000000,
+    CHEAP_USEC = 4000, /* a reading that costs nothing worth saving */
+    SHARE = 50,        /* reading takes at most one part in so many of the time */
+};
+
+/* --- reading --- */
+
+static void note_foreign(struct sdn *s, uint64_t cookie)
+{
+    for (size_t i = 0; i < s->foreign_len; i++) {
+        if (s->foreign[i] == cookie) {
+            return;
+        }
+    }
+    if (s->foreign_len < ARRAY_LEN(s->foreign)) {
+        s->foreign[s->foreign_len++] = cookie;
+    }
+}
+
+static void on_flow(void *arg, const struct of_flow_stats *stats)
+{
+    struct sdn *s = arg;
+
+    if (!sdn_found_flow(&s->objects, stats)) {
+        note_foreign(s, stats->flow.cookie);
+    }
+}
+
+/* One whose last flow has gone, as it should. */
+static void sweep_one(struct sdn *s, struct sdn_object *object)
+{
+    if (object->is_leaving && object->found_len == 0 && !object->is_changing) {
+        sdn_counters_gone(s, object);
+        sdn_object_drop(&s->objects, object);
+    }
+}
+
+void sdn_sweep(struct sdn *s)
+{
+    sdn_objects_foreach (object, &s->objects) {
+        sweep_one(s, object);
+    }
+}
+
+static void forget_only(struct sdn *s)
+{
+    for (size_t i = 0; i < s->only_len; i++) {
+        s->only[i]->is_changing = 0;
+    }
+    free(TAKE(s->only));
+    s->only_len = 0;
+}
+
+/* A few objects were read, after the bundle that changed them. */
+static void take_only(struct sdn *s)
+{
+    struct sdn_object **only = TAKE(s->only);
+    size_t len = s->only_len;
+
+    s->only_len = 0;
+    for (size_t i = 0; i < len; i++) {
+        sdn_counters_tell_one(s, only[i]);
+        sdn_wake_object(s, only[i]);
+        only[i]->is_changing = 0;
+        sweep_one(s, only[i]);
+    }
+    free(only);
+    sdn_step(s);
+}
+
+static void take_all(struct sdn *s)
+{
+    int64_t now = clock_monotonic_usec();
+    int is_news = s->is_baseline || !s->is_read;
+
+    s->is_read = 1;
+    s->is_baseline = 0;
+    s->read_usec = s->checked_usec = now;
+    s->read_cost_usec = now - s->read_began_usec;
+    sdn_counters_tell(s);
+    sdn_sweep(s);
+    sdn_step(s);
+    if (is_news || sdn_switch_differs(s)) {
+        sdn_wake(s);
+    }
+}
+
+static void take_reading(struct sdn *s)
+{
+    if (sdn_found_end(&s->objects, s->only, s->only_len, s->is_baseline)) {
+        sdn_counters_changed(s);
+    }
+    if (s->only) {
+        s->is_baseline = 0;
+        take_only(s);
+    } else {
+        take_all(s);
+    }
+}
+
+static void on_read(void *arg, const struct error *error)
+{
+    struct sdn *s = arg;
+
+    if (s->is_stopped || s->work != SDN_READING || (--s->reads_len > 0 && !error)) {
+        return;
+    }
+    s->work = SDN_IDLE;
+    if (error) {
+        forget_only(s); /* the connection is over, and the next one reads everything */
+        return;
+    }
+    take_reading(s);
+}
+
+static int ask_only(struct sdn *s)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < s->only_len && rc == 0; i++) {
+        const struct of_flow_filter filter = {.table = OF_TABLE_ALL,
+                                              .cookie =
+                                                  sdn_cookie(s->only[i]->kind, s->only[i]->number),
+                                              .cookie_mask = ~(uint64_t)0};
+        rc = of_ask_flows(s->conn, &filter, on_flow, on_read, s);
+        s->reads_len += rc == 0;
+    }
+    return rc;
+}
+
+/* All flows, or those of s->only. */
+static void read_flows(struct sdn *s)
+{
+    static const struct of_flow_filter ALL = {.table = OF_TABLE_ALL};
+
+    s->read_began_usec = clock_monotonic_usec();
+    s->reads_len = 0;
+    sdn_found_begin(&s->objects, s->only, s->only_len);
+    s->work = SDN_READING;
+    int rc;
+    if (s->only) {
+        rc = ask_only(s);
+    } else {
+        s->foreign_len = 0;
+        rc = of_ask_flows(s->conn, &ALL, on_flow, on_read, s);
+        s->reads_len = rc == 0;
+    }
+    if (rc < 0) {
+        s->work = SDN_IDLE;
+        forget_only(s);
+        of_conn_close(s->conn); /* it isn't to be trusted any more */
+    }
+}
+
+/* --- changing --- */
+
+static void delete_cookie(struct of_flow_mod *mod, uint64_t cookie)
+{
+    *mod = (struct of_flow_mod){.command = OF_DELETE,
+                                .cookie_mask = ~(uint64_t)0,
+                                .flow = {.table = OF_TABLE_ALL, .cookie = cookie}};
+}
+
+/* The next of the object's flows: 1, or 0 after the last one. */
+static int next_flow(struct sdn *s, const struct sdn_object *object, struct of_flow_mod *ret_mod)
+{
+    int rc;
+
+    do {
+        rc = sdn_object_flow(&s->objects, object, s->flow_at - 1, &ret_mod->flow);
+        s->flow_at++;
+    } while (rc < 0);
+    ret_mod->command = OF_ADD;
+    return rc;
+}
+
+static int next_change(void *arg, size_t index, struct of_flow_mod *ret_mod)
+{
+    struct sdn *s = arg;
+
+    if (index < s->foreign_len) {
+        delete_cookie(ret_mod, s->foreign[index]);
+        return 1;
+    }
+    for (; s->change_at < s->change_len; s->change_at++, s->flow_at = 0) {
+        struct sdn_change *change = &s->changes[s->change_at];
+        if (s->flow_at == 0) {
+            change->first = index;
+            s->flow_at = 1;
+            if (change->object->found_len > 0) {
+                delete_cookie(ret_mod, sdn_cookie(change->object->kind, change->object->number));
+                return 1;
+            }
+        }
+        if (next_flow(s, change->object, ret_mod)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void on_refused(void *arg, size_t index, const struct error *error)
+{
+    struct sdn *s = arg;
+    size_t at = s->change_len;
+
+    while (at > 0 && (at - 1 > s->change_at || s->changes[at - 1].first > index)) {
+        at--;
+    }
+    if (at > 0 && !s->changes[at - 1].object->error) {
+        struct error *copy = xnew(struct error);
+        *copy = *error;
+        s->changes[at - 1].object->error = copy;
+        s->changes[at - 1].object->is_error_told = 0;
+        s->is_refused = 1;
+    }
+}
+
+/* Those are read next, if they are few. */
+static void end_bundle(struct sdn *s)
+{
+    forget_only(s);
+    if (s->change_len <= ONLY_MAX && s->foreign_len == 0 && s->change_len > 0) {
+        s->only = xcalloc(s->change_len, sizeof *s->only);
+        s->only_len = s->change_len;
+    }
+    for (size_t i = 0; i < s->change_len; i++) {
+        if (s->only) {
+            s->only[i] = s->changes[i].object;
+        } else {
+            s->changes[i].object->is_changing = 0;
+        }
+    }
+    free(TAKE(s->changes));
+    s->change_len = 0;
+}
+
+static void on_calm(uv_timer_t *timer)
+{
+    struct sdn *s = timer->data;
+
+    if (s->work != SDN_CALM) {
+        return;
+    }
+    s->is_baseline = 1;
+    read_flows(s);
+}
+
+static void on_committed(void *arg, const struct error *error)
+{
+    struct sdn *s = arg;
+
+    s->work = SDN_IDLE;
+    end_bundle(s);
+    if (s->is_stopped) {
+        forget_only(s);
+        return;
+    }
+    if (!error) {
+        s->work = SDN_CALM;
+        uv_update_time(s->env->loop);
+        uv_timer_start(&s->calm, on_calm, CALM_MSEC, 0);
+        return;
+    }
+    forget_only(s);
+    if (s->is_refused) {
+        s->is_ordered = 1; /* the others, without what was refused */
+        sdn_step(s);
+        sdn_wake(s);
+    } else {
+        sdn_fail(s, error);
+    }
+}
+
+static int is_to_change(struct sdn_object *object)
+{
+    if (object->kind == SDN_BASE && object->number >= SDN_BASE_LEN) {
+        object->is_leaving = 1; /* ours, by its cookie, but we never made it */
+    }
+    int differs = object->is_wanted ? !sdn_is_in_force(object) : !sdn_is_as_wanted(object);
+    return (object->is_wanted || object->is_leaving) && !object->error && differs;
+}
+
+static size_t collect(struct sdn *s)
+{
+    size_t capacity = 0;
+
+    sdn_objects_foreach (object, &s->objects) {
+        if (!is_to_change(object)) {
+            continue;
+        }
+        if (s->change_len == capacity) {
+            capacity = capacity ? 2 * capacity : ONLY_MAX;
+            s->changes = xrealloc(s->changes, capacity * sizeof *s->changes);
+        }
+        s->changes[s->change_len++] = (struct sdn_change){.object = object};
+        object->is_changing = 1;
+    }
+    return s->change_len;
+}
+
+static void change_flows(struct sdn *s)
+{
+    static const struct of_bundle_source SOURCE = {
+        .next = next_change, .refused = on_refused, .done = on_committed};
+    struct error error;
+
+    s->is_ordered = 0;
+    s->is_refused = 0;
+    s->change_at = s->flow_at = 0;
+    if (collect(s) == 0 && s->foreign_len == 0) {
+        return;
+    }
+    int rc = fault_point();
+    if (rc == 0) {
+        rc = of_bundle(s->conn, &SOURCE, s);
+    }
+    if (rc < 0) {
+        end_bundle(s);
+        forget_only(s);
+        error_set(&error, error_status(rc), NULL, "cannot change the flows: %s", strerror(-rc));
+        sdn_fail(s, &error);
+        return;
+    }
+    s->work = SDN_BUNDLE;
+    s->active_usec = clock_monotonic_usec();
+}
+
+int sdn_switch_step(struct sdn *s)
+{
+    if (!s->of_peer.is_open || s->work != SDN_IDLE) {
+        return 1;
+    }
+    if (!s->is_read) {
+        read_flows(s);
+        return 1;
+    }
+    if (s->is_ordered) {
+        change_flows(s);
+    }
+    return s->work != SDN_IDLE;
+}
+
+/* --- looking after them --- */
+
+int sdn_switch_differs(const struct sdn *s)
+{
+    if (s->foreign_len > 0) {
+        return 1;
+    }
+    sdn_objects_foreach (object, &s->objects) {
+        if (!sdn_is_as_wanted(object)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void on_removed(struct of_conn *conn, void *arg, const struct of_flow_removed *removed)
+{
+    struct sdn *s = arg;
+
+    if (s->is_stopped) {
+        return;
+    }
+    sdn_found_removed(&s->objects, removed);
+    if (s->work == SDN_IDLE || s->work == SDN_COUNTING_FLOWS) {
+        sdn_counters_changed(s);
+        sdn_wake(s); /* it wasn't us */
+    }
+}
+
+static void on_table(void *arg, const struct of_table_stats *stats)
+{
+    struct sdn *s = arg;
+
+    s->table_flows_len += stats->flows_len;
+}
+
+static void on_tables(void *arg, const struct error *error)
+{
+    struct sdn *s = arg;
+    size_t found = 0;
+
+    if (s->is_stopped || s->work != SDN_COUNTING_FLOWS) {
+        return;
+    }
+    s->work = SDN_IDLE;
+    if (error) {
+        return;
+    }
+    sdn_objects_foreach (object, &s->objects) {
+        found += object->found_len;
+    }
+    if (found != s->table_flows_len) {
+        read_flows(s);
+    } else {
+        sdn_step(s);
+    }
+}
+
+static int64_t interval_usec(const struct sdn *s, int64_t now_usec)
+{
+    int64_t least = s->read_cost_usec * SHARE;
+    int is_calm = now_usec > s->active_usec + ACTIVE_USEC && s->read_cost_usec > CHEAP_USEC;
+    int64_t wanted = is_calm ? IDLE_USEC : CHECK_USEC;
+
+    return least > wanted ? least : wanted;
+}
+
+void sdn_switch_poll(struct sdn *s, int64_t now_usec)
+{
+    if (!s->of_peer.is_open || !s->is_read || s->work != SDN_IDLE) {
+        return;
+    }
+    if (now_usec >= s->read_usec + interval_usec(s, now_usec)) {
+        read_flows(s);
+    } else if (now_usec >= s->checked_usec + CHECK_USEC) {
+        s->checked_usec = now_usec;
+        s->table_flows_len = 0;
+        if (of_ask_tables(s->conn, on_table, on_tables, s) == 0) {
+            s->work = SDN_COUNTING_FLOWS;
+        }
+    }
+}
+
+/* --- the connection --- */
+
+static void on_opened(struct of_conn *conn, void *arg, const struct of_features *features)
+{
+    struct sdn *s = arg;
+
+    if (s->is_stopped) {
+        return;
+    }
+    s->datapath_id = features->datapath_id;
+    s->of_peer = (struct sdn_peer){.is_open = 1, .was_open = 1};
+    s->is_read = 0;
+    s->work = SDN_IDLE;
+    sdn_step(s);
+}
+
+static void on_closed(struct of_conn *conn, void *arg, const struct error *error)
+{
+    struct sdn *s = arg;
+    struct sdn_peer *peer = &s->of_peer;
+    int64_t now = clock_monotonic_usec();
+
+    s->conn = NULL;
+    s->is_read = 0;
+    s->work = SDN_IDLE;
+    forget_only(s);
+    if (peer->is_open || peer->since_usec == 0) {
+        peer->since_usec = now;
+    }
+    peer->is_open = 0;
+    peer->retry_usec = now + RETRY_MSEC * (int64_t)1000;
+    if (!s->is_stopped && error->status != 0) {
+        peer->is_lost = 1;
+        error_set(&peer->error, 503, NULL, "Open vSwitch doesn't work: %.300s", error->detail);
+        sdn_wake(s);
+    }
+    sdn_release(s);
+}
+
+void sdn_switch_connect(struct sdn *s)
+{
+    static const struct of_conn_handler HANDLER = {
+        .opened = on_opened, .flow_removed = on_removed, .closed = on_closed};
+    struct vswitch_bridge_state state;
+
+    if (s->conn || !sdn_bridge_get(s, &state) || !state.datapath_id ||
+        clock_monotonic_usec() < s->of_peer.retry_usec) {
+        return;
+    }
+    if (s->of_peer.since_usec == 0) {
+        s->of_peer.since_usec = clock_monotonic_usec();
+    }
+    _cleanup_free_ char *path = xasprintf("%s/%s.mgmt", s->run_dir, OVERLAY_BRIDGE);
+    s->handles++;
+    s->conn = of_conn_new(s->env->loop,
+                          &(struct of_conn_config){.path = path,
+                                                   .connect_msec = CONNECT_MSEC,
+                                                   .echo_msec = ECHO_MSEC,
+                                                   .silent_msec = SILENT_MSEC},
+                          &HANDLER, s);
+}
+
+void sdn_switch_close(struct sdn *s)
+{
+    if (s->conn) {
+        of_conn_close(s->conn);
+    }
+    s->of_peer = (struct sdn_peer){0};
+    s->is_read = 0;
+}

@@ -1,0 +1,157 @@
+"""sdn's datapath: the overlay through the bridge and the namespace, on and off while packets flow,
+and whatever somebody takes away of it. (test_sdn_datapath_openvpn.py: the same on OpenVPN.)"""
+import signal
+
+import pytest
+
+from helpers import host_state, status_of, uninterrupted, wait_pings
+from lab.processes import wait_for
+from sdn_helpers import (BRIDGE, IN_NAMESPACE, has_address, is_on, pausing_at_most, switch, traces,
+                         tunnel, turn_off, turn_on)
+
+LAB = {"nodes": 2, "clouds": 2, "ovs": True}
+ON_AND_OFF = ["Agent.1", "Server"]
+PAUSE_S = 1.0
+BACK_S = 4  # the cores are shared with the whole lab
+
+
+def sdn(lab, name):
+    return status_of(lab, name)["services"]["sdn"]
+
+
+def lasting(lines):
+    """Without what each new device draws."""
+    return [line for line in lines if "stable_secret" not in line]
+
+
+@pytest.fixture
+def on(lab):
+    """Agent.1 with sdn."""
+    if not is_on(lab, "Agent.1"):
+        turn_on(lab, "Agent.1")
+    wait_pings(lab.host("Agent.1"), lab.overlay_address("Agent.2"))
+    return lab.host("Agent.1")
+
+
+@pytest.mark.parametrize("name", ON_AND_OFF)
+def test_on_and_off_while_packets_flow(lab, name):
+    if traces(lab.host(name)):
+        turn_off(lab, name)
+    before = host_state(lab.host(name))
+    with pausing_at_most(lab.host("Agent.2"), lab.overlay_address(name), PAUSE_S):
+        turn_on(lab, name)
+    assert sdn(lab, name)["datapath"] in ("kernel", "netdev")
+    assert traces(lab.host(name))
+    with pausing_at_most(lab.host("Agent.2"), lab.overlay_address(name), PAUSE_S):
+        turn_off(lab, name)
+    after = host_state(lab.host(name))
+    for part in ("rules", "sysctls", "nft", "etc"):
+        assert lasting(after[part]) == lasting(before[part]), part
+
+
+def test_both_ways_and_large_packets(lab, on):
+    here, there = lab.overlay_address("Agent.1"), lab.overlay_address("Agent.2")
+    assert on.ping(there, size=1392) and lab.host("Agent.2").ping(here, size=1392)
+    server = on.spawn(["iperf3", "-s", "-1"])
+    wait_for("iperf3", lambda: on.run(["sh", "-c", "ss -ltn | grep -q :5201"],
+                                      check=False).returncode == 0, 5)
+    done = lab.host("Agent.2").run(["iperf3", "-c", here, "-n", "4M"], check=False, timeout=30)
+    server.stop()
+    assert done.returncode == 0, done.stdout
+
+
+def test_another_nodes_address_is_not_sent(lab, on):
+    """A program on Agent.1 that says it is Agent.2 isn't heard of beyond the bridge."""
+    stolen, own = lab.overlay_address("Agent.2"), lab.overlay_address("Agent.1")
+    target = lab.overlay_address("Server")
+    trap = on.spawn([*IN_NAMESPACE, "tcpdump", "-lni", "cnsmo-dn", "udp", "port", "4321"],
+                    log="trap.log")
+    log = on.log_path("trap.log")
+    wait_for("the trap", lambda: "listening" in log.read_text(), 5)
+    on.run(["ip", "addr", "add", f"{stolen}/32", "dev", "lo"])
+    try:
+        for source in (stolen, own):
+            on.run(["socat", "-u", "OPEN:/etc/hostname", f"UDP:{target}:4321,bind={source}"])
+        wait_for("the honest packet", lambda: f"{own}." in log.read_text(), 5)
+        assert f"{stolen}." not in log.read_text()
+    finally:
+        on.run(["ip", "addr", "del", f"{stolen}/32", "dev", "lo"])
+        trap.stop()
+
+
+FAULTS = {
+    "namespace": lambda host: host.run(["ip", "netns", "delete", "cnsmo"]),
+    "veth": lambda host: host.run(["ip", "link", "del", "cnsmo-up"]),
+    "inner veth": lambda host: host.run([*IN_NAMESPACE, "ip", "link", "del", "cnsmo-dn"]),
+    "tunnel": lambda host: host.run([*IN_NAMESPACE, "ip", "link", "del", tunnel(host)]),
+    "inner routes": lambda host: host.run([*IN_NAMESPACE, "ip", "route", "flush", "proto", "77"]),
+    "address": lambda host: host.run(["ip", "addr", "flush", "dev", BRIDGE]),
+    "bridge down": lambda host: host.run(["ip", "link", "set", BRIDGE, "down"]),
+    "bridge": lambda host: host.run(["ovs-vsctl", "del-br", BRIDGE]),
+    "port": lambda host: host.run(["ovs-vsctl", "del-port", "cnsmo-up"]),
+    "flows": lambda host: host.run(["ovs-ofctl", "-O", "OpenFlow14", "del-flows", BRIDGE]),
+    "vswitchd": lambda host: host.restart_vswitchd(),
+    "ovsdb": lambda host: host.restart_ovsdb(),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.logs("isn't in force", "vSwitch", "bridge", "try again")
+def test_taken_away_by_hand(lab, on, fault):
+    FAULTS[fault](on)
+    wait_pings(lab.host("Agent.2"), lab.overlay_address("Agent.1"), BACK_S)
+    wait_for("all of it", lambda: is_on(lab, "Agent.1"), 15)
+    assert has_address(lab, "Agent.1", BRIDGE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_agent_restarts(lab, on, number):
+    with uninterrupted(lab.host("Agent.2"), lab.overlay_address("Agent.1")):
+        on.restart_agent(number)
+        wait_for("the agent", lambda: is_on(lab, "Agent.1"), 15)
+
+
+@pytest.mark.logs("isn't in force", "vSwitch")
+def test_hung_vswitchd_does_not_hang_the_api(lab, on):
+    on.hang_vswitchd()
+    try:
+        wait_for("the node's word about it",
+                 lambda: sdn(lab, "Agent.1")["state"] in ("failed", "degraded"), 20)
+        assert sdn(lab, "Agent.1")["message"]
+    finally:
+        on.resume_vswitchd()
+    wait_pings(lab.host("Agent.2"), lab.overlay_address("Agent.1"), BACK_S)
+    wait_for("sdn again", lambda: is_on(lab, "Agent.1"), 15)
+
+
+@pytest.mark.logs("isn't in force", "vSwitch")
+def test_without_open_vswitch_the_overlay_goes_on(lab):
+    two = lab.host("Agent.2")
+    two.stop_ovs()
+    try:
+        with uninterrupted(lab.host("Server"), lab.overlay_address("Agent.2")):
+            switch(lab, "Agent.2", "sdn")
+            wait_for("a word about it", lambda: "Open vSwitch" in sdn(lab, "Agent.2")["message"],
+                     15)
+        assert sdn(lab, "Agent.2")["state"] == "failed"
+        assert has_address(lab, "Agent.2", "cnsmo0")
+        two.start_ovs()
+        wait_for("sdn on Agent.2", lambda: is_on(lab, "Agent.2"), 40)
+    finally:
+        two.start_ovs()
+    turn_off(lab, "Agent.2")
+
+
+def test_leave_with_sdn_on(lab):
+    host = lab.add("Guest", 1)
+    host.start_ovs()
+    before = host_state(host)
+    host.join(lab.api.make_token(services=["vpn", "sdn"]), "--id", "Guest")
+    host.start_agent()
+    wait_for("Guest with sdn", lambda: "Guest" in lab.api.nodes() and is_on(lab, "Guest"), 20)
+    wait_pings(host, lab.overlay_address("Agent.1"))
+    host.leave()
+    after = host_state(host)
+    for part, lines in before.items():
+        assert after[part] == lines, part
+    lab.remove("Guest")
