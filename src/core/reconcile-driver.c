@@ -16,10 +16,12 @@ void reconcile_note(json_t *errors, const char *key, const char *message)
 /* --- what is to be looked at --- */
 
 void driver_init(struct reconcile_driver *d, struct reconcile *r, const struct replica *replica,
-                 const struct backend *backend, const struct backend_env *env)
+                 const struct trials *trials, const struct backend *backend,
+                 const struct backend_env *env)
 {
     *d = (struct reconcile_driver){.reconcile = r,
                                    .replica = replica,
+                                   .trials = trials,
                                    .backend = backend,
                                    .env = *env,
                                    .whole = 1,
@@ -103,17 +105,23 @@ static void add_if_differs(const struct reconcile_driver *d, const char *key, co
     }
 }
 
+/* The resource as it must be on the host, or NULL. */
+static const json_t *wanted(const struct reconcile_driver *d, const char *key)
+{
+    return trials_is_over(d->trials, key) ? NULL : omap_get(&d->replica->resources, key);
+}
+
 /* Removals first: what takes a name or an address away makes room for what needs it. */
 static void diff(const struct reconcile_driver *d, const struct omap *states, int removals_only,
                  struct batch *batch)
 {
     omap_foreach (entry, states) {
-        if (removals_only || !omap_get(&d->replica->resources, entry->key)) {
+        if (removals_only || !wanted(d, entry->key)) {
             add_item(batch, entry->key, NULL, entry->value, MATCH_REPLACE);
         }
     }
     omap_foreach (resource, &d->replica->resources) {
-        if (!removals_only && d->backend->owns(resource->key)) {
+        if (!removals_only && d->backend->owns(resource->key) && wanted(d, resource->key)) {
             add_if_differs(d, resource->key, resource->value, omap_get(states, resource->key),
                            batch);
         }
@@ -125,7 +133,7 @@ static void diff_keys(const struct reconcile_driver *d, const struct omap *keys,
                       struct batch *batch)
 {
     omap_foreach (entry, keys) {
-        if (!omap_get(&d->replica->resources, entry->key)) {
+        if (!wanted(d, entry->key)) {
             const void *state = d->backend->look(d->self, entry->key);
             if (state) {
                 add_item(batch, entry->key, NULL, state, MATCH_REPLACE);
@@ -133,7 +141,7 @@ static void diff_keys(const struct reconcile_driver *d, const struct omap *keys,
         }
     }
     omap_foreach (entry, keys) {
-        const json_t *spec = omap_get(&d->replica->resources, entry->key);
+        const json_t *spec = wanted(d, entry->key);
         if (spec) {
             add_if_differs(d, entry->key, spec, d->backend->look(d->self, entry->key), batch);
         }
