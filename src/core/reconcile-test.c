@@ -22,6 +22,7 @@ struct host {
     json_t *refused; /* keys whose apply fails */
     int not_yet;     /* so many applies of an item answer "not yet" */
     int blind;       /* so many observations fail */
+    int looking;     /* so many questions or observations come before it knows how it is */
     int fail_start;
     unsigned observed, applied, removed_before_added;
     int restored;
@@ -53,6 +54,10 @@ static int fake_observe(void *self, struct omap *states, struct error *error)
     struct host *host = self;
 
     host->observed++;
+    if (host->looking > 0) {
+        host->looking--;
+        return -EAGAIN;
+    }
     if (host->blind > 0) {
         host->blind--;
         return error_set(error, 500, NULL, "can't see");
@@ -61,6 +66,13 @@ static int fake_observe(void *self, struct omap *states, struct error *error)
         omap_put(states, thing->key, json_incref(thing->value));
     }
     return 0;
+}
+
+static int fake_is_looking(void *self)
+{
+    struct host *host = self;
+
+    return host->looking > 0 && host->looking-- > 0;
 }
 
 static void fake_free_state(void *state)
@@ -122,6 +134,7 @@ static const struct backend FAKE = {
     .owns = fake_owns,
     .start = fake_start,
     .stop = fake_stop,
+    .is_looking = fake_is_looking,
     .observe = fake_observe,
     .free_state = fake_free_state,
     .compare = fake_compare,
@@ -396,7 +409,7 @@ static void a_driver_that_cannot_start_or_look_is_tried_again(void **state)
 {
     struct fixture *f = *state;
 
-    f->host.fail_start = 1;
+    f->host.fail_start = 2; /* before the pass, so that it can look, and in it */
     f->host.blind = 1;
     put(f, "fake/a", 1);
     sync_as(f, 3, "{\"fake/a\":1}");
@@ -407,6 +420,27 @@ static void a_driver_that_cannot_start_or_look_is_tried_again(void **state)
     assert_string_equal(error_message(f, "fake"), "can't see");
     run_until_reports(f, 2);
     assert_host(f, "{\"fake/a\":1}");
+}
+
+/* That it isn't known yet how the host is is no error, and nothing is acknowledged meanwhile. */
+static void a_driver_that_is_still_looking_is_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    struct error error = {0};
+
+    f->host.looking = 2;
+    put(f, "fake/a", 1);
+    sync_as(f, 3, "{\"fake/a\":1}");
+    run_until_reports(f, 1);
+    assert_int_equal(f->host.looking, 0);
+    assert_int_equal(json_array_size(f->errors), 0);
+    assert_host(f, "{\"fake/a\":1}");
+    /* Outside of the loop it is run for that: one pass finds out, and removes. */
+    f->host.looking = 2;
+    f->host.observed = 0;
+    assert_int_equal(reconcile_leave(f->r, &error), 0);
+    assert_host(f, "{}");
+    assert_int_equal(f->host.observed, 2);
 }
 
 static void many_wakes_make_one_pass(void **state)
@@ -534,6 +568,7 @@ int main(void)
         RECONCILE_TEST(a_corrupt_replica_tears_nothing_down),
         RECONCILE_TEST(failures_are_told_once_and_tried_again),
         RECONCILE_TEST(a_driver_that_cannot_start_or_look_is_tried_again),
+        RECONCILE_TEST(a_driver_that_is_still_looking_is_waited_for),
         RECONCILE_TEST(many_wakes_make_one_pass),
         RECONCILE_TEST(leaving_removes_everything),
         RECONCILE_TEST(an_unwritable_replica_is_reported_but_applied),

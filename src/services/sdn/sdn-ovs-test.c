@@ -360,6 +360,27 @@ static void leaving_takes_the_bridge_away(void **state)
     agent_stop(&a);
 }
 
+/* Whoever doesn't want sdn isn't told of Open vSwitch; whoever does is, and gets it later. */
+static void no_open_vswitch_is_told(void **state)
+{
+    struct agent a;
+
+    ovs_kill(ovs_switch_pid());
+    ovs_kill(ovs_server_pid());
+    agent_start(&a);
+    agent_settle(&a);
+    assert_string_equal(a.errors, "[]");
+    assert_false(status_says(&a, "sdn"));
+    agent_put(&a, SELF_KEY, SELF_BODY);
+    agent_send(&a);
+    agent_wait(&a, errors_say, "Open vSwitch isn't running", "told");
+    assert_true(status_says(&a, "\"state\": \"failed\""));
+    ovs_start_server();
+    ovs_start_switch();
+    agent_wait(&a, flows_have, "nw_src=10.77.0.5", "made once Open vSwitch ran");
+    agent_stop(&a);
+}
+
 int sdn_tests(void);
 int sdn_tests(void)
 {
@@ -376,6 +397,7 @@ int sdn_tests(void)
         cmocka_unit_test(stranger_is_left_alone),
         cmocka_unit_test(takes_many),
         cmocka_unit_test(leaving_takes_the_bridge_away),
+        cmocka_unit_test(no_open_vswitch_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
