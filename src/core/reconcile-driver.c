@@ -128,10 +128,11 @@ static void diff(const struct reconcile_driver *d, const struct omap *states, in
     }
 }
 
-/* The same for the marked keys alone. */
-static void diff_keys(const struct reconcile_driver *d, struct batch *batch)
+/* The same for some keys alone. */
+static void diff_keys(const struct reconcile_driver *d, const struct omap *keys,
+                      struct batch *batch)
 {
-    omap_foreach (entry, &d->keys) {
+    omap_foreach (entry, keys) {
         if (!wanted(d, entry->key)) {
             const void *state = d->backend->look(d->self, entry->key);
             if (state) {
@@ -139,7 +140,7 @@ static void diff_keys(const struct reconcile_driver *d, struct batch *batch)
             }
         }
     }
-    omap_foreach (entry, &d->keys) {
+    omap_foreach (entry, keys) {
         const json_t *spec = wanted(d, entry->key);
         if (spec) {
             add_if_differs(d, entry->key, spec, d->backend->look(d->self, entry->key), batch);
@@ -208,11 +209,11 @@ static void pass_whole(struct reconcile_driver *d, int removals_only, struct out
 
 static void pass_keys(struct reconcile_driver *d, struct outcome *outcome)
 {
+    struct omap keys = d->keys; /* the items' names are its */
     struct batch batch = {0};
 
-    diff_keys(d, &batch);
-    struct omap keys = d->keys; /* the items' names are its */
-    d->keys = (struct omap){0};
+    d->keys = (struct omap){0}; /* what the driver wakes us for meanwhile comes there */
+    diff_keys(d, &keys, &batch);
     apply(d, &batch, outcome);
     omap_clear(&keys, NULL);
 }
@@ -227,6 +228,7 @@ uint64_t driver_backoff_msec(unsigned failures)
 
 static void set_due(struct reconcile_driver *d, const struct outcome *outcome)
 {
+    uv_update_time(d->env.loop); /* the pass took a while */
     uint64_t now = uv_now(d->env.loop);
     int failed = json_array_size(d->errors) > 0;
 

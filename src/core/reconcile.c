@@ -158,7 +158,7 @@ static void on_end_closed(uv_handle_t *handle)
 
 static int is_looking(const struct reconcile_driver *d)
 {
-    return d->self && d->backend->is_looking && d->backend->is_looking(d->self);
+    return d->backend->is_looking(d->self);
 }
 
 /* Runs the loop for that time, or no longer than until the driver knows how the host is. No passes
@@ -182,9 +182,10 @@ static void run_loop(struct reconcile *r, const struct reconcile_driver *d, int 
     r->is_outside = 0;
 }
 
+/* Before a pass that is made outside of the loop. */
 static void let_look(struct reconcile *r, struct reconcile_driver *d)
 {
-    if (is_looking(d)) {
+    if (d->backend->is_looking && driver_start(d, NULL) == 0 && is_looking(d)) {
         run_loop(r, d, 1, LOOK_MSEC);
     }
 }
@@ -264,7 +265,6 @@ int reconcile_pass(struct reconcile *r, struct error *error)
         return 0;
     }
     for (size_t i = 0; i < r->driver_len; i++) {
-        driver_start(&r->drivers[i], NULL);
         let_look(r, &r->drivers[i]);
         driver_mark(&r->drivers[i], NULL, NEVER);
         struct outcome outcome = pass(r, &r->drivers[i]);
@@ -422,7 +422,6 @@ static int remove_all(struct reconcile_driver *driver, struct error *error)
     struct reconcile *r = driver->reconcile;
 
     for (int round = 0;; round++) {
-        driver_start(driver, NULL);
         let_look(r, driver);
         struct outcome outcome = driver_remove(driver);
         const json_t *first = json_array_get(driver->errors, 0);
