@@ -21,13 +21,13 @@ echo "demo: building"
 echo "demo: starting a server and three agents"
 [ $stay = no ] || trap './dev lab down' EXIT
 trap 'exit 130' INT TERM
-./dev lab up --nodes 3 --clouds 2 --nat 1
+./dev lab up --nodes 3 --clouds 2 --nat 1 --services vpn,sdn
 
 set -a
 # shellcheck source=/dev/null
 . .lab/env
 set +a
-overlay=$(./dev lab exec Agent.2 ip -4 -o addr show dev cnsmo0 | awk '{print $4}' | cut -d/ -f1)
+overlay=$(./dev lab exec Agent.2 ip -4 -o addr show dev cnsmo-sdn | awk '{print $4}' | cut -d/ -f1)
 cat <<TEXT
 
 API       $CNSMO_URL/api/v2   documentation: $CNSMO_URL/api/docs
@@ -36,11 +36,27 @@ Password  $CNSMO_PASSWORD
 
 Try, as root, in this folder:
   ./dev lab exec Agent.1 ping -c 3 $overlay        # Agent.2, behind a NAT, through the overlay
-  ./dev lab exec Agent.1 wg show                   # the encrypted tunnel
+  ./dev lab exec Agent.1 ip netns exec cnsmo wg show   # the encrypted tunnel, behind the bridge
   ./dev lab exec Agent.1 cnsmo-agent status        # what the agent says
   set -a; . .lab/env; set +a                       # then the command line works here too:
   build/src/cli/cnsmo status
   build/src/cli/cnsmo node list
+
+  # Block TCP port 1919 from Agent.1 to Agent.2, see it counted, and let it pass again:
+  ./dev lab exec Agent.2 sh -c 'socat TCP-LISTEN:1919,fork,reuseaddr EXEC:hostname &'
+  ./dev lab exec Agent.1 socat -T 2 - TCP:$overlay:1919,connect-timeout=2     # says Agent.2
+  build/src/cli/cnsmo sdn filter add --node Agent.1 --dst $overlay --port 1919 --wait=5
+  ./dev lab exec Agent.1 socat -T 2 - TCP:$overlay:1919,connect-timeout=2     # times out
+  build/src/cli/cnsmo sdn watch 1                  # rises while that is tried again; Ctrl-C
+  build/src/cli/cnsmo sdn flows --node Agent.1     # what is really in its switch, in words
+  build/src/cli/cnsmo sdn filter delete 1 --wait=5
+  # The same through API v1:
+  token=\$(curl -s --cacert \$CNSMO_CA \$CNSMO_URL/api/v1/authenticate -H 'Content-Type: application/json' \\
+      -d "{\"username\":\"\$CNSMO_USER\",\"password\":\"\$CNSMO_PASSWORD\"}" | cut -d'"' -f4)
+  curl -s --cacert \$CNSMO_CA -H "Authorization: Bearer \$token" -H 'Content-Type: application/json' -X PUT \\
+      \$CNSMO_URL/api/v1/services/sdn/blockbyport \\
+      -d '{"tcp-destination-port":1919,"ip4-destination":"$overlay","ssinstanceid":"Agent.1"}'
+
   build/src/cli/cnsmo vpn client add phone --qr    # a device without an agent: scan it
   build/src/cli/cnsmo vpn client config phone      # the same for stock OpenVPN
   build/src/cli/cnsmo settings set overlay --fabric openvpn --wait=30

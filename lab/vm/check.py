@@ -4,7 +4,7 @@
     │ Server .1 (cnsmod, agent, hub) │ Agent.1 .2 │ Agent.2 .3 │ Laptop .4 │
 
 The agents use the kernel's WireGuard, and OpenVPN's data-channel offload after the fabric was
-changed. The Laptop has nothing of ours: stock wg-quick and openvpn, with the files that the API gives.
+changed; on both sdn is switched on and off, with Open vSwitch's kernel datapath. The Laptop has nothing of ours: stock wg-quick and openvpn, with the files that the API gives.
 """
 import json
 import pathlib
@@ -16,6 +16,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent))
 from lab.processes import LabError, wait_for  # noqa: E402
 from lab.vm import image  # noqa: E402
+from lab.vm import sdn  # noqa: E402
 from lab.vm.machine import Vm  # noqa: E402
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -151,10 +152,13 @@ class Check:
         self.mesh()
         self.wireguard_client("phone")
         self.openvpn_client("laptop")
+        sdn.check(self)
+        sdn.compare(self)
         self.cnsmo("settings set overlay --fabric openvpn --wait=60", timeout=120)
         self.backend("ovpn-dco", "OpenVPN's data-channel offload")
         self.mesh()
         self.openvpn_client("laptop2")
+        sdn.check(self)
         last.run("cnsmo-agent leave")
         after = host_state(last)
         if after != before:

@@ -18,7 +18,7 @@ RELEASE = "bookworm"
 PACKAGES = ["linux-image-cloud-amd64", "kmod", "iproute2", "iputils-ping", "procps", "nftables",
             "wireguard-tools", "openvpn", "ca-certificates", "curl", "libuv1", "libmicrohttpd12", "libgnutls30",
             "libjansson4", "libsqlite3-0", "libsodium23", "libcurl3-gnutls", "libnl-route-3-200",
-            "libsmartcols1", "libqrencode4"]
+            "libsmartcols1", "libqrencode4", "openvswitch-switch", "socat", "iperf3"]
 # The module for OpenVPN's data-channel offload is built from source; what that needs is removed again.
 OFFLOAD = ["openvpn-dco-dkms", "linux-headers-cloud-amd64"]
 # In the initrd: the root file system's driver and those it needs.

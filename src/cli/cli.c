@@ -165,6 +165,9 @@ enum exit_code write_options(const struct cli *cli, struct write_options *option
         options->wait_sec = (unsigned)sec;
         snprintf(options->query, sizeof options->query, "?wait=applied&timeout=%ld", sec);
     }
+    if (args_given(&cli->args, "force")) {
+        strcat(options->query, options->query[0] ? "&force=true" : "?force=true");
+    }
     return CLI_OK;
 }
 

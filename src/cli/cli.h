@@ -58,11 +58,11 @@ enum exit_code cli_list(struct cli *cli, const char *kind, const char *query, js
 /* "/api/v2/nodes/Agent.1"; `id` NULL: the list. The caller frees it. */
 char *object_path(const char *kind, const char *id);
 
-/* What --wait and --dry-run ask for. */
+/* What --wait, --dry-run and --force ask for. */
 struct write_options {
     unsigned wait_sec; /* 0: don't */
     int dry_run;
-    char query[64]; /* "?wait=applied&timeout=10", or "" */
+    char query[64]; /* "?wait=applied&timeout=10&force=true", or "" */
 };
 enum exit_code write_options(const struct cli *cli, struct write_options *options);
 
@@ -74,6 +74,10 @@ enum exit_code cli_waited(const struct response *response);
  * (object.c). */
 enum exit_code cli_write(struct cli *cli, const char *method, const char *path,
                          const json_t *body);
+
+/* Creates an object of the command's kind with the members that were given, after `complete` has
+ * added to them what their short forms mean (object.c). It may be NULL. */
+enum exit_code cli_add(struct cli *cli, void (*complete)(json_t *spec));
 
 /* Makes a file of what `fill` writes to the descriptor, or fills standard output for "-" (file.c).
  * It is its owner's alone from the beginning (0600), and takes its name when it is whole: what was
@@ -123,7 +127,7 @@ const struct kind *kind_named(const struct kind *const *kinds, const char *name)
 
 extern const struct command FIXED_COMMANDS[]; /* ended by .words NULL */
 
-command_fn run_list, run_show, run_add, run_set, run_label, run_delete,
+command_fn run_list, run_show, run_add, run_set, run_label, run_delete, run_confirm,
     run_settings;                                                           /* object.c */
 command_fn run_login, run_logout, run_passwd;                               /* session.c */
 command_fn run_status;                                                      /* status.c */
@@ -132,5 +136,6 @@ command_fn run_export, run_apply;                                           /* a
 command_fn run_backup;                                                      /* backup.c */
 command_fn run_authority_list, run_authority_rollover;                      /* authority.c */
 command_fn run_client_add, run_client_config, run_client_renew, run_rotate; /* vpn.c */
+command_fn run_filter_add, run_flows, run_watch;                            /* sdn.c */
 command_fn run_version, run_help;                                           /* help.c */
 command_fn run_completion;                                                  /* completion.c */

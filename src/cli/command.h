@@ -32,9 +32,9 @@ struct option {
     const char *value; /* what help calls the value; NULL if it takes none */
     const char *help;  /* one sentence or more */
 
-    /* Of an option made from a member of a spec; else NULL and 0. */
+    /* Of an option made from a member of a spec, or short for one; else NULL and 0. */
     const char *path;     /* "address", or "check/interval" for a nested one */
-    const json_t *schema; /* of the member, borrowed from the kind's */
+    const json_t *schema; /* of the member, borrowed from the kind's; NULL: a text */
     int negated;          /* --no-hub */
     int from_file;        /* the value is the name of a file that holds it: secrets */
 };

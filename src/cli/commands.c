@@ -74,6 +74,25 @@ static const struct option CLIENT_CONFIG_OPTIONS[] = {
      "unless given."},
     {0}};
 
+/* Short forms of a filter's members. */
+#define FILTER_OPTIONS                                                                            \
+    {"src", 0, TAKES_VALUE, "PREFIX", "Short for --source.", .path = "source"},                   \
+    {                                                                                             \
+        "dst", 0, TAKES_VALUE, "PREFIX", "Short for --destination.", .path = "destination"        \
+    }
+
+static const struct option FILTER_WRITE_OPTIONS[] = {
+    FILTER_OPTIONS, WAIT_OPTION, DRY_RUN_OPTION, {0}};
+
+static const struct option FILTER_ADD_OPTIONS[] = {
+    FILTER_OPTIONS,
+    {"force", 0, TAKES_NOTHING, NULL,
+     "Adds it even if it would cut a node off from the server. Unless it is confirmed within a "
+     "minute it is undone."},
+    WAIT_OPTION,
+    DRY_RUN_OPTION,
+    {0}};
+
 static int is_plural(const struct kind *kind)
 {
     return kind->ids != KIND_ID_SINGLETON;
@@ -109,9 +128,29 @@ static int is_counted(const struct kind *kind)
     return is_listed(kind) && kind->ids == KIND_ID_COUNTED;
 }
 
+static int is_filter(const struct kind *kind)
+{
+    return strcmp(kind->name, "sdn/filters") == 0;
+}
+
+static int can_be_forced(const struct kind *kind)
+{
+    return kind->can_be_forced;
+}
+
+static int is_counted_plainly(const struct kind *kind)
+{
+    return is_counted(kind) && !is_filter(kind);
+}
+
 static int is_changed(const struct kind *kind)
 {
     return is_named(kind) || is_counted(kind);
+}
+
+static int is_changed_plainly(const struct kind *kind)
+{
+    return is_changed(kind) && !is_filter(kind);
 }
 
 static int is_random(const struct kind *kind)
@@ -154,10 +193,16 @@ static const struct verb {
     {"show", "", "Shows the %s.", 0, 0, NULL, 0, is_singleton, run_show},
     {"add", "ID", "Adds a new %s.", 1, 1, WRITE_OPTIONS, 1, is_added_plainly, run_add},
     {"add", "ID", "Adds a new %s.", 1, 1, CLIENT_ADD_OPTIONS, 1, is_client, run_client_add},
-    {"add", "", "Adds a new %s.", 0, 0, WRITE_OPTIONS, 1, is_counted, run_add},
+    {"add", "", "Adds a new %s.", 0, 0, WRITE_OPTIONS, 1, is_counted_plainly, run_add},
+    {"add", "", "Adds a new %s, for TCP where a port is given without a protocol.", 0, 0,
+     FILTER_ADD_OPTIONS, 1, is_filter, run_filter_add},
+    {"confirm", "ID", "Lets one %s stay that was added by force.", 1, 1, WRITE_OPTIONS, 0,
+     can_be_forced, run_confirm},
     {"create", "", "Creates a new %s.", 0, 0, WRITE_OPTIONS, 1, is_random, run_add},
     {"set", "ID", "Changes the given members of one %s; the others stay.", 1, 1, WRITE_OPTIONS, 1,
-     is_changed, run_set},
+     is_changed_plainly, run_set},
+    {"set", "ID", "Changes the given members of one %s; the others stay.", 1, 1,
+     FILTER_WRITE_OPTIONS, 1, is_filter, run_set},
     {"set", "", "Changes the given %s; the others stay.", 0, 0, WRITE_OPTIONS, 1, is_singleton,
      run_set},
     {"label", "ID KEY=VALUE|KEY-...",
@@ -195,7 +240,8 @@ static char *verb_words(const struct kind *kind, const struct verb *verb)
 static char *verb_summary(const struct kind *kind, const struct verb *verb)
 {
     const char *at = strstr(verb->summary, "%s");
-    int is_made = verb->run == run_add || verb->run == run_client_add;
+    int is_made =
+        verb->run == run_add || verb->run == run_client_add || verb->run == run_filter_add;
 
     return xasprintf("%.*s%s%s%s%s", (int)(at - verb->summary), verb->summary, kind->singular,
                      at + 2, is_made ? " " : "", is_made && kind->summary ? kind->summary : "");

@@ -24,6 +24,10 @@ static const struct option EVENTS_OPTIONS[] = {
     {"follow", 'f', TAKES_NOTHING, NULL, "Goes on with what happens from now, until Ctrl-C."},
     {0},
 };
+static const struct option FLOWS_OPTIONS[] = {
+    {"node", 0, TAKES_VALUE, "NODE", "The node whose bridge is read."},
+    {0},
+};
 static const struct option APPLY_OPTIONS[] = {
     {"file", 'f', TAKES_VALUE, "FILE",
      "The document, as export prints it; - reads standard input."},
@@ -58,6 +62,13 @@ const struct command FIXED_COMMANDS[] = {
     {"authority rollover", "server|agent|client",
      "Lets a new generation of an authority sign from now on. Agents renew by themselves.", 1, 1,
      .run = run_authority_rollover},
+    {"sdn flows", "--node NODE",
+     "Lists the flows that are in a node's bridge now, as its switch tells them, in words.", 0, 0,
+     FLOWS_OPTIONS, .run = run_flows},
+    {"sdn watch", "FILTER",
+     "Prints what a filter has counted on all its nodes, and again whenever that rises, until "
+     "Ctrl-C.",
+     1, 1, .run = run_watch},
     {"user passwd", "[ID]", "Sets a user's password.", 0, 1, PASSWORD_OPTIONS, .run = run_passwd},
     {"settings show", "", "Shows all settings.", 0, 0, .run = run_settings},
     {"version", "", "Prints the version of this program.", 0, 0, .run = run_version},

@@ -241,7 +241,7 @@ static enum exit_code ask_secrets(const struct cli *cli, json_t *spec)
     return CLI_OK;
 }
 
-int run_add(struct cli *cli)
+enum exit_code cli_add(struct cli *cli, void (*complete)(json_t *spec))
 {
     json_t *spec = json_object();
     json_t *body = json_pack("{s:o}", "spec", spec);
@@ -254,11 +254,19 @@ int run_add(struct cli *cli)
     if (code == CLI_OK) {
         code = ask_secrets(cli, spec);
     }
+    if (code == CLI_OK && complete) {
+        complete(spec);
+    }
     if (code == CLI_OK) {
         code = write_object(cli, "POST", NULL, body);
     }
     json_decref(body);
     return code;
+}
+
+int run_add(struct cli *cli)
+{
+    return cli_add(cli, NULL);
 }
 
 int run_set(struct cli *cli)
@@ -297,6 +305,15 @@ int run_label(struct cli *cli)
     json_decref(text);
     json_decref(body);
     return code;
+}
+
+int run_confirm(struct cli *cli)
+{
+    _cleanup_free_ char *object =
+        object_path(cli->args.command->kind->name, cli->args.arguments[0]);
+    _cleanup_free_ char *path = xasprintf("%s/confirm", object);
+
+    return cli_write(cli, "POST", path, NULL);
 }
 
 int run_delete(struct cli *cli)

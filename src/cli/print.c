@@ -23,6 +23,13 @@ static const struct {
     {"users", "ID=id ROLE=spec.role DISABLED=spec.disabled"},
     {"vpn/clients", "ID=id HUB=spec.hub ADDRESS=status.address WIREGUARD=status.wireguardAddress "
                     "EXPIRES=status.certificate.expires PROBLEM=status.problem"},
+    {"sdn/filters", "ID=id NODE=spec.node SELECTOR=spec.selector DIRECTION=spec.direction "
+                    "PROTOCOL=spec.protocol SOURCE=spec.source DESTINATION=spec.destination "
+                    "PORT=spec.port PACKETS=status.packets COMMENT=spec.comment "
+                    "PROBLEM=status.problem"},
+    {"sdn/flows", "ID=id NODE=spec.node PRIORITY=spec.priority MATCH=spec.match "
+                  "ACTIONS=spec.actions PACKETS=status.packets COMMENT=spec.comment "
+                  "PROBLEM=status.problem"},
     {"events", "TIME=spec.time ACTOR=spec.actor SOURCE=spec.source REASON=spec.reason "
                "SUBJECT=spec.subject MESSAGE=spec.message"},
 };

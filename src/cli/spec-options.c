@@ -7,7 +7,7 @@
 #include "lib/json.h"
 #include "lib/mem.h"
 
-/* "maxConns" under "check" -> "check-max-conns". */
+/* "maxConns" under "check" -> "check-max-conns", and so "max_conns". */
 static char *option_name(const char *prefix, const char *member, const char *suffix)
 {
     _cleanup_buf_ struct buf name = BUF_INIT(256);
@@ -19,7 +19,7 @@ static char *option_name(const char *prefix, const char *member, const char *suf
         if (isupper((unsigned char)*c)) {
             buf_printf(&name, "-%c", tolower((unsigned char)*c));
         } else {
-            buf_append(&name, c, 1);
+            buf_append(&name, *c == '_' ? "-" : c, 1);
         }
     }
     return xasprintf("%s%s", name.data, suffix);

@@ -90,7 +90,7 @@ static int scalar_value(const json_t *schema, const char *text, int64_t now_usec
     const char *type = json_get_string(schema, "type", "");
     int rc = 0;
 
-    if (strcmp(type, "string") == 0) {
+    if (!schema || strcmp(type, "string") == 0) {
         int is_time = strcmp(json_get_string(schema, "format", ""), "date-time") == 0;
         *ret_value = is_time ? time_value(text, now_usec) : json_string(text);
         return *ret_value ? 0 : error_set(error, 400, NULL, "is not valid UTF-8");

@@ -215,9 +215,11 @@ static void core_claims(const char *key, const json_t *value,
 static const struct fact_type FACTS[] = {
     {.name = "core.seen",
      .schema_text = "{\"type\":\"object\",\"additionalProperties\":false,"
-                    "\"description\":\"Where the node's link comes from.\","
+                    "\"description\":\"Where the node's link comes from, and which address of the "
+                    "server it goes to.\","
                     "\"required\":[\"address\"],"
-                    "\"properties\":{\"address\":{\"type\":\"string\",\"format\":\"ipv4\"}}}"},
+                    "\"properties\":{\"address\":{\"type\":\"string\",\"format\":\"ipv4\"},"
+                    "\"server\":{\"type\":\"string\",\"format\":\"ipv4-endpoint\"}}}"},
     {.name = NULL},
 };
 

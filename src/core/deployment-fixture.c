@@ -39,6 +39,14 @@ static void toy_claims(const char *key, const json_t *value,
     }
 }
 
+static int toy_validate(const char *kind, const char *id, const json_t *spec, struct view *view,
+                        struct error *error)
+{
+    return json_get_bool(spec, "sharp", 0) && !view->force
+               ? error_set(error, 409, NULL, "it could cut somebody off")
+               : 0;
+}
+
 static const struct fact_type TOY_FACTS[] = {
     {.name = "toy.colour", .schema_text = "{\"type\":\"string\",\"maxLength\":20}"},
     {.name = NULL},
@@ -47,8 +55,10 @@ static const struct kind TOY_MARKS = {
     .name = "toy/marks",
     .singular = "toy mark",
     .summary = "A thing that is counted.",
-    .schema_text = "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{}}",
+    .schema_text = "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{"
+                   "\"sharp\":{\"type\":\"boolean\"}}}",
     .ids = KIND_ID_COUNTED,
+    .can_be_forced = 1,
     .read_role = ROLE_VIEWER,
     .write_role = ROLE_OPERATOR,
 };
@@ -62,6 +72,7 @@ static const struct service SERVICE_TOY = {
     .plans = TOY_PLANS,
     .claims = toy_claims,
     .plan = toy_plan,
+    .validate = toy_validate,
 };
 
 const struct service *const SERVICES[] = {&SERVICE_CORE, &SERVICE_TOY, NULL};

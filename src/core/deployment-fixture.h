@@ -1,7 +1,6 @@
 /* deployment-fixture.h - a deployment for tests: a real store in a temporary folder, and a small
  * service, "toy": everybody knows the "colour" that each node reports. Its "toy/marks" are
- * counted.
- */
+ * counted, and forced where they are "sharp". */
 #pragma once
 
 #include <setjmp.h>

@@ -127,7 +127,7 @@ int change_error(int rc, struct error *error);
 
 /* --- rules.c: what the services say of a write --- */
 int write_check(struct deployment *d, const struct kind *kind, const char *id, const json_t *spec,
-                struct error *error);
+                int force, struct error *error);
 int write_check_deletion(struct deployment *d, const struct kind *kind, const char *id,
                          struct error *error);
 /* The spec with what the server chooses. Takes the reference; NULL with the reason. */

@@ -164,7 +164,7 @@ static int add_node(struct joining *j, struct change *change, const char *key, c
     json_t *filled = schema_fill(deployment_schema(d, kind), wanted);
     json_t *spec = rc == 0 ? node_complete(d, j->id, filled, error) : NULL;
 
-    rc = rc < 0 ? rc : spec ? write_check(d, kind, j->id, spec, error) : -EINVAL;
+    rc = rc < 0 ? rc : spec ? write_check(d, kind, j->id, spec, 0, error) : -EINVAL;
     rc = rc < 0 ? rc : change_claims(change, key, present, spec, error);
     if (rc == 0) {
         json_t *sealed = json_pack("{s:s, s:s}", "keyId", j->key_id, "token", j->token_id);

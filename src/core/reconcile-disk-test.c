@@ -52,6 +52,10 @@ static int fill_disk(void)
     return rc;
 }
 
+static void on_tick(uv_timer_t *timer)
+{
+}
+
 static int wait_reports(uv_loop_t *loop, const struct seen *seen, unsigned reports)
 {
     int64_t deadline = clock_monotonic_usec() + 20000000;
@@ -76,12 +80,15 @@ static int in_namespace(const void *arg)
     struct backend_env env = {.node = "n"};
     struct seen seen = {0};
     struct reconcile *r;
+    uv_timer_t ticker; /* so that uv_run() always comes back */
     uv_loop_t loop;
     char hex[33];
 
     demand(mkdir(FOLDER, 0700) == 0 && mount("tmpfs", FOLDER, "tmpfs", 0, "size=64k") == 0);
     demand(fill_disk() == ENOSPC);
     uv_loop_init(&loop);
+    uv_timer_init(&loop, &ticker);
+    uv_timer_start(&ticker, on_tick, 1, 1);
     demand(reconcile_new(&loop, FOLDER, NONE, &env, on_applied, &seen, &r, NULL) == 0);
     demand(reconcile_sync(r, 4, digest_format((struct digest){0, 0}, hex)) == 0);
     demand(wait_reports(&loop, &seen, 1) == 0);
@@ -91,6 +98,7 @@ static int in_namespace(const void *arg)
     demand(wait_reports(&loop, &seen, 2) == 0);
     demand(seen.message[0] == '\0' && access(FOLDER "/replica.json", F_OK) == 0);
     reconcile_free(r);
+    uv_close((uv_handle_t *)&ticker, NULL);
     uv_run(&loop, UV_RUN_DEFAULT);
     demand(uv_loop_close(&loop) == 0);
     return 0;

@@ -16,10 +16,12 @@ void reconcile_note(json_t *errors, const char *key, const char *message)
 /* --- what is to be looked at --- */
 
 void driver_init(struct reconcile_driver *d, struct reconcile *r, const struct replica *replica,
-                 const struct backend *backend, const struct backend_env *env)
+                 const struct trials *trials, const struct backend *backend,
+                 const struct backend_env *env)
 {
     *d = (struct reconcile_driver){.reconcile = r,
                                    .replica = replica,
+                                   .trials = trials,
                                    .backend = backend,
                                    .env = *env,
                                    .whole = 1,
@@ -103,36 +105,43 @@ static void add_if_differs(const struct reconcile_driver *d, const char *key, co
     }
 }
 
+/* The resource as it must be on the host, or NULL. */
+static const json_t *wanted(const struct reconcile_driver *d, const char *key)
+{
+    return trials_is_over(d->trials, key) ? NULL : omap_get(&d->replica->resources, key);
+}
+
 /* Removals first: what takes a name or an address away makes room for what needs it. */
 static void diff(const struct reconcile_driver *d, const struct omap *states, int removals_only,
                  struct batch *batch)
 {
     omap_foreach (entry, states) {
-        if (removals_only || !omap_get(&d->replica->resources, entry->key)) {
+        if (removals_only || !wanted(d, entry->key)) {
             add_item(batch, entry->key, NULL, entry->value, MATCH_REPLACE);
         }
     }
     omap_foreach (resource, &d->replica->resources) {
-        if (!removals_only && d->backend->owns(resource->key)) {
+        if (!removals_only && d->backend->owns(resource->key) && wanted(d, resource->key)) {
             add_if_differs(d, resource->key, resource->value, omap_get(states, resource->key),
                            batch);
         }
     }
 }
 
-/* The same for the marked keys alone. */
-static void diff_keys(const struct reconcile_driver *d, struct batch *batch)
+/* The same for some keys alone. */
+static void diff_keys(const struct reconcile_driver *d, const struct omap *keys,
+                      struct batch *batch)
 {
-    omap_foreach (entry, &d->keys) {
-        if (!omap_get(&d->replica->resources, entry->key)) {
+    omap_foreach (entry, keys) {
+        if (!wanted(d, entry->key)) {
             const void *state = d->backend->look(d->self, entry->key);
             if (state) {
                 add_item(batch, entry->key, NULL, state, MATCH_REPLACE);
             }
         }
     }
-    omap_foreach (entry, &d->keys) {
-        const json_t *spec = omap_get(&d->replica->resources, entry->key);
+    omap_foreach (entry, keys) {
+        const json_t *spec = wanted(d, entry->key);
         if (spec) {
             add_if_differs(d, entry->key, spec, d->backend->look(d->self, entry->key), batch);
         }
@@ -200,11 +209,11 @@ static void pass_whole(struct reconcile_driver *d, int removals_only, struct out
 
 static void pass_keys(struct reconcile_driver *d, struct outcome *outcome)
 {
+    struct omap keys = d->keys; /* the items' names are its */
     struct batch batch = {0};
 
-    diff_keys(d, &batch);
-    struct omap keys = d->keys; /* the items' names are its */
-    d->keys = (struct omap){0};
+    d->keys = (struct omap){0}; /* what the driver wakes us for meanwhile comes there */
+    diff_keys(d, &keys, &batch);
     apply(d, &batch, outcome);
     omap_clear(&keys, NULL);
 }
@@ -219,6 +228,7 @@ uint64_t driver_backoff_msec(unsigned failures)
 
 static void set_due(struct reconcile_driver *d, const struct outcome *outcome)
 {
+    uv_update_time(d->env.loop); /* the pass took a while */
     uint64_t now = uv_now(d->env.loop);
     int failed = json_array_size(d->errors) > 0;
 

@@ -8,6 +8,7 @@
 
 #include "core/backend.h"
 #include "core/replica.h"
+#include "core/trials.h"
 
 enum {
     WAKE_MSEC = 5,      /* wakes within this time make one pass */
@@ -24,6 +25,7 @@ enum {
 struct reconcile_driver {
     struct reconcile *reconcile;
     const struct replica *replica;
+    const struct trials *trials;
     const struct backend *backend;
     struct backend_env env;
     void *self; /* NULL: not started yet, tried again at each pass */
@@ -49,7 +51,8 @@ struct outcome {
 void reconcile_note(json_t *errors, const char *key, const char *message);
 
 void driver_init(struct reconcile_driver *d, struct reconcile *r, const struct replica *replica,
-                 const struct backend *backend, const struct backend_env *env);
+                 const struct trials *trials, const struct backend *backend,
+                 const struct backend_env *env);
 void driver_done(struct reconcile_driver *d);
 
 /* This key (NULL: everything) is to be looked at, not before `due`. */

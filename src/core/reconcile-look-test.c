@@ -29,7 +29,9 @@ struct part {
     struct omap accepted; /* answered with "not yet", in force when finish() is called */
     int is_slow;          /* applies answer "not yet" */
     int fails;            /* applies fail */
+    int wakes;            /* so many looks find that everything should be looked at */
     unsigned observed, looked, compared, applied, items;
+    unsigned others; /* calls of the other drivers when it was last applied */
 };
 
 struct fixture {
@@ -95,6 +97,10 @@ static const void *look(void *self, const char *key)
     struct part *part = self;
 
     part->looked++;
+    if (part->wakes > 0) {
+        part->wakes--;
+        reconcile_wake(part->env->reconcile);
+    }
     return omap_get(&part->things, key);
 }
 
@@ -114,7 +120,9 @@ static void come_true(struct part *part, const char *key, const json_t *spec)
 static void apply(void *self, struct backend_item *items, size_t len)
 {
     struct part *part = self;
+    const struct part *other = part == &the->all ? &the->key : &the->all;
 
+    part->others = other->observed + other->looked;
     part->applied++;
     part->items += (unsigned)len;
     for (size_t i = 0; i < len; i++) {
@@ -372,11 +380,8 @@ static void the_owner_is_driven_first_and_then_all_look(void **state)
 
     put(f, "all/new", 1);
     sync_now(f);
-    while (f->all.applied == 0) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
-    assert_int_equal(f->key.observed + f->key.looked, 0);
     run_until_acked(f);
+    assert_int_equal(f->all.others, 0);
     assert_int_equal(f->all.observed, 2);
     assert_int_equal(f->key.observed, 1);
 }
@@ -404,6 +409,19 @@ static void a_wake_is_for_one_driver(void **state)
         uv_run(&f->loop, UV_RUN_ONCE);
     }
     run_some(f);
+    assert_int_equal(f->key.observed, 1);
+}
+
+static void a_wake_within_a_pass_is_heard(void **state)
+{
+    struct fixture *f = *state;
+
+    f->key.wakes = 1;
+    put(f, "key/new", 1);
+    put(f, "key/other", 1);
+    sync_now(f);
+    run_until_acked(f);
+    assert_int_equal(f->key.items, 2);
     assert_int_equal(f->key.observed, 1);
 }
 
@@ -474,6 +492,81 @@ static void a_new_process_looks_at_everything_once(void **state)
     assert_int_equal(f->all.observed, 1);
 }
 
+static void put_on_trial(struct fixture *f, const char *key, int sec)
+{
+    json_t *body = json_pack("{s:i}", "v", 1);
+
+    if (sec > 0) {
+        json_object_set_new(body, "confirmWithin", json_integer(sec));
+    }
+    reconcile_put(f->r, key, 1, body);
+    json_decref(omap_put(&f->wanted, key, body));
+    sync_now(f);
+}
+
+static void run_until_undone(struct fixture *f)
+{
+    int64_t deadline = clock_monotonic_usec() + 20000000;
+
+    while (f->errors == 0 || omap_get(&f->key.things, "both/trial") ||
+           omap_get(&f->all.things, "both/trial")) {
+        assert_true(clock_monotonic_usec() < deadline);
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+}
+
+static void what_nobody_confirms_is_undone_everywhere(void **state)
+{
+    struct fixture *f = *state;
+
+    put_on_trial(f, "both/trial", 1);
+    run_until_acked(f);
+    assert_non_null(omap_get(&f->key.things, "both/trial"));
+    assert_non_null(omap_get(&f->all.things, "both/trial"));
+    run_until_undone(f);
+    assert_int_equal(f->errors, 1);
+    /* It doesn't come back by itself, nor when something else changes. */
+    put(f, "key/new", 1);
+    sync_now(f);
+    assert_int_equal(reconcile_pass(f->r, NULL), 1);
+    assert_non_null(omap_get(&f->key.things, "key/new"));
+    assert_null(omap_get(&f->key.things, "both/trial"));
+    /* The server takes it away. */
+    delete (f, "both/trial");
+    sync_now(f);
+    run_until_acked(f);
+}
+
+static void what_is_confirmed_stays(void **state)
+{
+    struct fixture *f = *state;
+
+    put_on_trial(f, "both/trial", 1);
+    run_until_acked(f);
+    put_on_trial(f, "both/trial", 0);
+    run_until_acked(f);
+    put_on_trial(f, "both/other", 1);
+    int64_t deadline = clock_monotonic_usec() + 20000000;
+    while (f->errors == 0) { /* until a later trial is over */
+        assert_true(clock_monotonic_usec() < deadline);
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    assert_non_null(omap_get(&f->key.things, "both/trial"));
+    assert_non_null(omap_get(&f->all.things, "both/trial"));
+}
+
+static void what_was_undone_may_be_tried_again(void **state)
+{
+    struct fixture *f = *state;
+
+    put_on_trial(f, "both/trial", 1);
+    run_until_acked(f);
+    run_until_undone(f);
+    put_on_trial(f, "both/trial", 3600);
+    run_until_acked(f);
+    assert_non_null(omap_get(&f->key.things, "both/trial"));
+}
+
 #define LOOK_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -485,10 +578,14 @@ int main(void)
         LOOK_TEST(a_key_of_two_is_acknowledged_by_both),
         LOOK_TEST(the_owner_is_driven_first_and_then_all_look),
         LOOK_TEST(a_wake_is_for_one_driver),
+        LOOK_TEST(a_wake_within_a_pass_is_heard),
         LOOK_TEST(a_revision_without_changes_calls_nobody),
         LOOK_TEST(a_burst_is_applied_together),
         LOOK_TEST(what_failed_is_told_until_it_works),
         LOOK_TEST(a_new_process_looks_at_everything_once),
+        LOOK_TEST(what_nobody_confirms_is_undone_everywhere),
+        LOOK_TEST(what_is_confirmed_stays),
+        LOOK_TEST(what_was_undone_may_be_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -135,6 +135,7 @@ static const struct backend *const FAKES[] = {&FAKE, NULL};
 struct fixture {
     char folder[64];
     uv_loop_t loop;
+    uv_timer_t ticker; /* so that uv_run() always comes back */
     struct host host;
     struct reconcile *r;
     unsigned reports;
@@ -166,6 +167,10 @@ static void restart(struct fixture *f)
     start(f);
 }
 
+static void on_tick(uv_timer_t *timer)
+{
+}
+
 static int set_up(void **state)
 {
     struct fixture *f = xnew(struct fixture);
@@ -173,6 +178,8 @@ static int set_up(void **state)
     snprintf(f->folder, sizeof f->folder, "/tmp/reconcile-test.XXXXXX");
     assert_non_null(mkdtemp(f->folder));
     uv_loop_init(&f->loop);
+    uv_timer_init(&f->loop, &f->ticker);
+    uv_timer_start(&f->ticker, on_tick, 1, 1);
     start(f);
     *state = f;
     return 0;
@@ -189,6 +196,7 @@ static int tear_down(void **state)
     struct fixture *f = *state;
 
     reconcile_free(f->r);
+    uv_close((uv_handle_t *)&f->ticker, NULL);
     uv_run(&f->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&f->loop), 0);
     omap_clear(&f->host.things, fake_free_state);

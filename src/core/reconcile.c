@@ -20,6 +20,7 @@ enum {
 
 struct reconcile {
     struct replica replica;
+    struct trials trials;
     char *path; /* of the replica's file */
     struct reconcile_driver *drivers;
     size_t driver_len;
@@ -46,8 +47,9 @@ static void on_timer(uv_timer_t *timer);
 /* The next thing that is due, be it a driver or the file. */
 static void schedule(struct reconcile *r)
 {
-    uint64_t due = r->due;
+    uint64_t due = r->due, trial = trials_due(&r->trials);
 
+    due = trial < due ? trial : due;
     for (size_t i = 0; i < r->driver_len; i++) {
         due = r->drivers[i].due < due ? r->drivers[i].due : due;
     }
@@ -109,6 +111,20 @@ void reconcile_wake_all(struct reconcile *r)
     schedule(r);
 }
 
+/* Whoever owns it has another thing to do now. */
+static void mark_owners(void *arg, const char *key)
+{
+    struct reconcile *r = arg;
+
+    for (size_t i = 0; i < r->driver_len; i++) {
+        struct reconcile_driver *d = &r->drivers[i];
+        if (d->backend->owns(key)) {
+            driver_renew(d);
+            driver_mark(d, key, at_once(r));
+        }
+    }
+}
+
 /* --- the file --- */
 
 static void save(struct reconcile *r)
@@ -142,7 +158,7 @@ static void on_end_closed(uv_handle_t *handle)
 
 static int is_looking(const struct reconcile_driver *d)
 {
-    return d->self && d->backend->is_looking && d->backend->is_looking(d->self);
+    return d->backend->is_looking(d->self);
 }
 
 /* Runs the loop for that time, or no longer than until the driver knows how the host is. No passes
@@ -166,9 +182,10 @@ static void run_loop(struct reconcile *r, const struct reconcile_driver *d, int 
     r->is_outside = 0;
 }
 
+/* Before a pass that is made outside of the loop. */
 static void let_look(struct reconcile *r, struct reconcile_driver *d)
 {
-    if (is_looking(d)) {
+    if (d->backend->is_looking && driver_start(d, NULL) == 0 && is_looking(d)) {
         run_loop(r, d, 1, LOOK_MSEC);
     }
 }
@@ -214,6 +231,11 @@ static json_t *collect_errors(const struct reconcile *r)
                            json_get_string(error, "message", ""));
         }
     }
+    omap_foreach (entry, &r->trials.by_key) {
+        if (trials_is_over(&r->trials, entry->key)) {
+            reconcile_note(errors, entry->key, "undone: nobody confirmed it in time");
+        }
+    }
     omap_foreach (entry, &r->unowned) {
         if (json_array_size(errors) == ERRORS_MAX) {
             break;
@@ -243,7 +265,6 @@ int reconcile_pass(struct reconcile *r, struct error *error)
         return 0;
     }
     for (size_t i = 0; i < r->driver_len; i++) {
-        driver_start(&r->drivers[i], NULL);
         let_look(r, &r->drivers[i]);
         driver_mark(&r->drivers[i], NULL, NEVER);
         struct outcome outcome = pass(r, &r->drivers[i]);
@@ -302,6 +323,7 @@ static void on_timer(uv_timer_t *timer)
     uint64_t began = uv_hrtime(), now = in_msec(r, 0);
 
     r->due = NEVER;
+    trials_end(&r->trials, now, mark_owners, r);
     for (size_t i = 0; i < r->driver_len; i++) {
         if (r->drivers[i].due <= now) {
             pass(r, &r->drivers[i]);
@@ -361,13 +383,8 @@ static void on_changed(void *arg, const char *key)
 {
     struct reconcile *r = arg;
 
-    for (size_t i = 0; i < r->driver_len; i++) {
-        struct reconcile_driver *d = &r->drivers[i];
-        if (d->backend->owns(key)) {
-            driver_renew(d);
-            driver_mark(d, key, at_once(r));
-        }
-    }
+    trials_put(&r->trials, key, omap_get(&r->replica.resources, key), uv_now(r->loop));
+    mark_owners(r, key);
     sort_out(r, key);
 }
 
@@ -405,7 +422,6 @@ static int remove_all(struct reconcile_driver *driver, struct error *error)
     struct reconcile *r = driver->reconcile;
 
     for (int round = 0;; round++) {
-        driver_start(driver, NULL);
         let_look(r, driver);
         struct outcome outcome = driver_remove(driver);
         const json_t *first = json_array_get(driver->errors, 0);
@@ -509,6 +525,7 @@ static void load(struct reconcile *r)
         r->known = 1;
         omap_foreach (resource, &r->replica.resources) {
             sort_out(r, resource->key);
+            trials_put(&r->trials, resource->key, resource->value, in_msec(r, 0));
         }
     } else if (rc != -ENOENT) {
         rename(r->path, aside);
@@ -528,7 +545,7 @@ int reconcile_new(uv_loop_t *loop, const char *state_dir, const struct backend *
     }
     r->drivers = xcalloc(r->driver_len, sizeof *r->drivers);
     for (size_t i = 0; i < r->driver_len; i++) {
-        driver_init(&r->drivers[i], r, &r->replica, backends[i], env);
+        driver_init(&r->drivers[i], r, &r->replica, &r->trials, backends[i], env);
         r->drivers[i].env.loop = loop;
     }
     r->loop = loop;
@@ -560,6 +577,7 @@ void reconcile_free(struct reconcile *r)
     }
     replica_done(&r->replica);
     omap_clear(&r->unowned, NULL);
+    trials_done(&r->trials);
     json_decref(r->errors);
     free(r->drivers);
     free(r->path);

@@ -45,19 +45,25 @@ static int take_line(struct replica *replica, const json_t *line, const char *me
     return 0;
 }
 
-/* 1: taken, 0: it was cut short by a crash. */
-static int parse_change(struct replica *replica, const char *line, size_t size, int is_last,
+static int parse_change(struct replica *replica, const char *line, size_t size,
                         struct error *error)
 {
     json_t *change;
 
     int rc = json_parse(line, size, &change, error);
     if (rc < 0) {
-        return is_last ? 0 : rc;
+        return rc;
     }
     rc = take_line(replica, change, "changes", error);
     json_decref(change);
-    return rc < 0 ? rc : 1;
+    return rc;
+}
+
+/* A crash leaves the last line without its end, or with zeros where a block never came to the
+ * disk. */
+static int is_cut_short(const char *line, size_t size, const char *end)
+{
+    return !end || (end == line + size - 1 && memchr(line, '\0', size));
 }
 
 static int parse_changes(struct replica *replica, const char *text, size_t size,
@@ -67,13 +73,15 @@ static int parse_changes(struct replica *replica, const char *text, size_t size,
         const char *line = text + replica->size;
         size_t left = size - replica->size;
         const char *end = memchr(line, '\n', left);
-        size_t len = end ? (size_t)(end - line) : left;
-        int rc = end ? parse_change(replica, line, len, len + 1 == left, error) : 0;
-        if (rc <= 0) {
-            replica->size = 0; /* what was cut short isn't added to */
+        if (is_cut_short(line, left, end)) {
+            replica->size = 0; /* nothing is added to that: the next save writes all */
+            return 0;
+        }
+        int rc = parse_change(replica, line, (size_t)(end - line), error);
+        if (rc < 0) {
             return rc;
         }
-        replica->size += len + 1;
+        replica->size += (size_t)(end - line) + 1;
     }
     return 0;
 }

@@ -204,10 +204,15 @@ static void a_damaged_line_is_not_believed(void **state)
         refused++;
     }
     assert_int_equal(refused, 3);
-    char *second = strchr(text.data, '\n') + 1;
-    *second = 'x'; /* no JSON, and not the last line */
-    assert_int_equal(file_write_atomic(f->path, text.data, text.size, 0600), 0);
-    assert_int_equal(load_again(f), -EINVAL);
+    for (char *end = text.data; (end = strchr(end, '\n')) && end[1]; end++) {
+        char was = end[1];
+        end[1] = 'x'; /* no JSON */
+        assert_int_equal(file_write_atomic(f->path, text.data, text.size, 0600), 0);
+        assert_int_equal(load_again(f), -EINVAL);
+        end[1] = was;
+        refused++;
+    }
+    assert_int_equal(refused, 5);
 }
 
 static void a_file_of_one_line_without_end_is_read(void **state)

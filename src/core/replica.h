@@ -8,8 +8,9 @@
  *     {"revision":n,"digest":hex,"changes":{key:body or null,...}}
  * When the changes have become longer than the first line, all is written anew as one line, by
  * replacing the file. Each line is believed only if its digest is that of what is there after it.
- * A last line that is cut short is what a crash left: it was never synced, so nobody was told that
- * it is there, and it is passed over. Anything else that is wrong makes the file worth nothing. */
+ * A last line without its end, or with zeros in it, is what a crash left: it was never synced, so
+ * nobody was told that it is there, and it is passed over. Anything else that is wrong makes the
+ * file worth nothing. */
 #pragma once
 
 #include <jansson.h>

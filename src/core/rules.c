@@ -19,9 +19,9 @@ static int plans_kind(const struct service *service, const char *kind)
 }
 
 int write_check(struct deployment *d, const struct kind *kind, const char *id, const json_t *spec,
-                struct error *error)
+                int force, struct error *error)
 {
-    struct view view = {.tree = &d->tree};
+    struct view view = {.tree = &d->tree, .force = force};
 
     for (size_t i = 0; d->services[i]; i++) {
         const struct service *service = d->services[i];

@@ -5,16 +5,22 @@
 #include <string.h>
 
 #include "core/deployment-internal.h"
+#include "lib/clock.h"
 #include "lib/hash.h"
 #include "lib/json.h"
 #include "lib/mem.h"
 #include "model/schema.h"
+
+enum {
+    COUNTED_DIGITS_MAX = 9,
+};
 
 /* A write under way; it owns copies of everything, since a lost race builds it again. */
 struct writing {
     struct deployment *d;
     enum write_verb verb;
     char *kind, *id;
+    int force, is_forced;
     int draws_id; /* the caller gave none: each try makes its own */
     json_t *spec, *sealed;
     int64_t if_match;
@@ -54,8 +60,22 @@ json_t *write_value(const json_t *spec, const json_t *sealed)
     return value;
 }
 
+/* A counted object may be made with the id that it had elsewhere: a number. */
+static int check_number(const char *id, struct error *error)
+{
+    size_t size = strlen(id);
+
+    return size > 0 && size <= COUNTED_DIGITS_MAX && id[0] != '0' &&
+                   strspn(id, "0123456789") == size
+               ? 0
+               : error_set(error, 400, "/id", "\"id\" must be a number from 1 to 999999999");
+}
+
 static int check_id(const struct kind *kind, const char *id, struct error *error)
 {
+    if (kind->ids == KIND_ID_COUNTED) {
+        return check_number(id, error);
+    }
     if (kind->ids == KIND_ID_SINGLETON) {
         return error_set(error, 404, NULL, "there is no %s \"%s\"", kind->name, id);
     }
@@ -71,9 +91,29 @@ static int check_id(const struct kind *kind, const char *id, struct error *error
     return 0;
 }
 
+static json_int_t last_counted(const struct writing *w, const struct kind *kind)
+{
+    _cleanup_free_ char *key = xasprintf("counter/%s", kind->name);
+
+    return json_get_integer(tree_value(&w->d->tree, key), "last", 0);
+}
+
+/* Ids that are counted from now on are higher than this one. */
+static void raise_counter(struct writing *w, const struct kind *kind, struct change *change)
+{
+    _cleanup_free_ char *key = xasprintf("counter/%s", kind->name);
+    json_int_t id = strtoll(w->id, NULL, 10);
+
+    change_expect(change, key);
+    if (id > last_counted(w, kind)) {
+        json_t *value = json_pack("{s:I}", "last", id);
+        change_put(change, key, value);
+        json_decref(value);
+    }
+}
+
 /* Draws or counts an id where the caller gave none. */
-static int make_id(struct writing *w, const struct kind *kind, struct change *change,
-                   struct error *error)
+static int make_id(struct writing *w, const struct kind *kind, struct error *error)
 {
     if (kind->ids == KIND_ID_RANDOM) {
         uint8_t bytes[8];
@@ -84,13 +124,7 @@ static int make_id(struct writing *w, const struct kind *kind, struct change *ch
         return 0;
     }
     if (kind->ids == KIND_ID_COUNTED) {
-        _cleanup_free_ char *key = xasprintf("counter/%s", kind->name);
-        json_int_t last = json_get_integer(tree_value(&w->d->tree, key), "last", 0);
-        json_t *value = json_pack("{s:I}", "last", last + 1);
-        change_expect(change, key);
-        change_put(change, key, value);
-        json_decref(value);
-        w->id = xasprintf("%" PRId64, (int64_t)last + 1);
+        w->id = xasprintf("%" PRId64, (int64_t)last_counted(w, kind) + 1);
         return 0;
     }
     return error_set(error, 400, "/id", "\"id\" is required");
@@ -105,6 +139,33 @@ static int check_hub(const struct writing *w, const struct kind *kind, const jso
         return 0;
     }
     return error_set(error, 403, "/spec/hub", "only an admin may choose hubs");
+}
+
+/* Forced is only what would be refused otherwise. */
+static int check_rules(struct writing *w, const struct kind *kind, const json_t *spec,
+                       struct error *error)
+{
+    int rc = write_check(w->d, kind, w->id, spec, 0, error);
+
+    w->is_forced = 0;
+    if (rc < 0 && w->force && error->status == 409) {
+        rc = write_check(w->d, kind, w->id, spec, 1, error);
+        w->is_forced = rc == 0;
+    }
+    return rc;
+}
+
+/* What is kept beside the spec: as given, or as it was. */
+static json_t *new_sealed(const struct writing *w, const json_t *had)
+{
+    json_t *sealed = json_deep_copy(w->sealed ? w->sealed : had);
+
+    if (w->is_forced) {
+        sealed = sealed ? sealed : json_object();
+        json_object_set_new(sealed, "confirmBy",
+                            json_integer(clock_now_usec() / 1000000 + CONFIRM_SEC));
+    }
+    return sealed;
 }
 
 /* The spec that the object is to have: a new reference. */
@@ -129,7 +190,7 @@ static int new_spec(struct writing *w, const struct kind *kind, const json_t *be
         return -EINVAL;
     }
     rc = check_hub(w, kind, json_object_get(before, "spec"), filled, error);
-    rc = rc < 0 ? rc : write_check(w->d, kind, w->id, filled, error);
+    rc = rc < 0 ? rc : check_rules(w, kind, filled, error);
     if (rc < 0) {
         json_decref(filled);
         return rc;
@@ -143,6 +204,7 @@ static const char *reason_word(const struct writing *w)
     enum write_verb verb = w->verb;
 
     return w->reason              ? w->reason
+           : w->is_forced         ? "forced"
            : verb == WRITE_CREATE ? "created"
            : verb == WRITE_DELETE ? "deleted"
                                   : "changed";
@@ -183,9 +245,12 @@ static int build(struct writing *w, struct change *change, char **ret_key, json_
         if (w->draws_id) {
             free(TAKE(w->id)); /* who won the race may have taken it */
         }
-        rc = w->id ? check_id(kind, w->id, error) : make_id(w, kind, change, error);
+        rc = w->id ? check_id(kind, w->id, error) : make_id(w, kind, error);
         if (rc < 0) {
             return rc;
+        }
+        if (kind->ids == KIND_ID_COUNTED) {
+            raise_counter(w, kind, change);
         }
     } else if (w->verb == WRITE_DELETE && kind->ids == KIND_ID_SINGLETON) {
         return error_set(error, 409, NULL, "settings can't be deleted, only changed");
@@ -206,7 +271,7 @@ static int build(struct writing *w, struct change *change, char **ret_key, json_
     }
     if (rc == 0) {
         const json_t *had = json_object_get(before, "sealed");
-        json_t *sealed = spec ? json_deep_copy(w->sealed ? w->sealed : had) : NULL;
+        json_t *sealed = spec ? new_sealed(w, had) : NULL;
         revoke_dropped(change, key + strlen("object/"), had, sealed);
         revoke_surplus(change, key + strlen("object/"), json_object_get(sealed, "serials"));
         value = spec ? write_value(spec, sealed) : NULL;
@@ -310,6 +375,7 @@ void deployment_write(struct deployment *d, const struct actor *actor, const str
         .verb = write->verb,
         .kind = xstrdup(write->kind),
         .id = write->id ? xstrdup(write->id) : NULL,
+        .force = write->force,
         .draws_id = !write->id,
         .spec = json_deep_copy(write->spec),
         .sealed = json_deep_copy(write->sealed),

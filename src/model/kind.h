@@ -9,7 +9,8 @@
 enum kind_ids {
     KIND_ID_NAMED,     /* the caller gives the id: nodes, users */
     KIND_ID_RANDOM,    /* the server draws one: tokens */
-    KIND_ID_COUNTED,   /* "1", "2", ...: never reused: filters */
+    KIND_ID_COUNTED,   /* "1", "2", ...: never drawn twice: filters. A caller may give one, to move
+                          an object. */
     KIND_ID_SINGLETON, /* a fixed set that always exists, with defaults: settings */
 };
 
@@ -22,6 +23,10 @@ enum role {
     ROLE_NOBODY, /* not even an admin: events can't be written */
 };
 
+enum {
+    CONFIRM_SEC = 60,
+};
+
 struct kind {
     const char *name;        /* as in the path: "nodes", "sdn/filters" */
     const char *singular;    /* the command line's noun: "node", "sdn filter" */
@@ -32,6 +37,8 @@ struct kind {
                                  "settings"); several kinds may share a name then */
     /* KIND_ID_NAMED: 0, or 400 with the pointer "/id". NULL: node_id_is_valid() decides. */
     int (*check_id)(const char *id, struct error *error);
+    int can_be_forced;   /* what its rules refuse because it could cut somebody off, "force" makes
+                            all the same: on trial, to be confirmed within CONFIRM_SEC */
     enum role read_role; /* least role that may read / create, change and delete */
     enum role write_role;
 };

@@ -24,6 +24,7 @@
 struct view {
     const struct tree *tree;
     struct omap *reads; /* keys and prefixes (these end in '/'); NULL: don't remember */
+    int force;          /* for validate(): who writes knows that it could cut somebody off */
 };
 
 /* The value under a key of tree.h, borrowed, or NULL. */

@@ -5,7 +5,8 @@
  *     object/<kind>/<id>          {"spec":{...}, "sealed":{...}}   what people ask for; "sealed"
  *                                 (password hashes and the like) never leaves through the API
  *     fact/<node>/<service>.<name>[/<sub>]   what an agent reported: "fact/Agent.1/vpn.self"
- *     fact/<node>/core.seen       what the server itself saw of the node: {"address":"192.0.2.7"}
+ *     fact/<node>/core.seen       what the server itself saw of the node: {"address":"192.0.2.7",
+ *                                 "server":"198.51.100.1:8444"}
  *     claim/<what>/<value>        {"owner":"object/nodes/Agent.1"}: a value only one may have
  *     counter/<kind>              the last counted id; "client-ranges": rewritten by every change
  *                                 of a hub's client range or a node's address

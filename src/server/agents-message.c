@@ -80,10 +80,13 @@ static int check_duplicate(struct agent *agent, const struct message_hello *hell
 static void report_seen(struct agent *agent)
 {
     const char *address = link_peer_address(agent->link);
+    _cleanup_free_ char *server =
+        xasprintf("%s:%u", link_local_address(agent->link), agents_port(agent->agents));
     uint32_t number;
 
     if (ip4_parse(address, &number) == 0) { /* facts are IPv4 so far */
-        json_t *facts = json_pack("{s:{s:s}}", "core.seen", "address", address);
+        json_t *facts =
+            json_pack("{s:{s:s, s:s}}", "core.seen", "address", address, "server", server);
         deployment_report(agent->agents->deployment, agent->id, facts, 1, NULL, NULL);
         json_decref(facts);
     }

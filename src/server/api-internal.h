@@ -166,6 +166,7 @@ void object_patch(struct api_call *call);
 void object_delete(struct api_call *call);
 
 void object_renew(struct api_call *call);
+void object_confirm(struct api_call *call);
 
 /* --- api-clients.c --- */
 /* A write of a VPN client under way, for what its keys and certificates need. */

@@ -271,6 +271,15 @@ static void add_kind(struct api *api, const struct kind *kind)
     write.good_status = 204;
     write.doc.summary = keep(api, xasprintf("Delete one of %s", kind->name));
     add(api, write);
+    if (kind->can_be_forced) {
+        struct api_route confirm = {.kind = kind, .role = kind->write_role, .method = "POST"};
+        confirm.path = keep(api, xasprintf("%s%s/{id}/confirm", API_BASE, kind->name));
+        confirm.handler = object_confirm;
+        confirm.doc.summary = keep(api, xasprintf("Confirm one of %s", kind->name));
+        confirm.doc.description = "Ends the trial of one that was forced: it stays. 409 unless "
+                                  "every node that it concerns has applied it.";
+        add(api, confirm);
+    }
     write.path = all;
     write.method = "POST";
     write.handler = object_create;

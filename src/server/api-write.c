@@ -25,14 +25,14 @@ struct change_call {
     char *id;
     json_t *spec, *sealed;
     int64_t if_match;
-    int dry_run;
+    int dry_run, force;
     int wait;
     unsigned timeout_msec;
     char *secret;   /* of a join token that is being made */
     char *password; /* of a user, until it is hashed */
     int64_t revision;
     int demotes; /* holds api->demoting */
-    int renews;
+    int renews, confirms;
     int continues; /* if_match is of what was read here, not the caller's */
 };
 
@@ -206,8 +206,11 @@ static void do_write(struct change_call *c)
                           .spec = c->spec,
                           .sealed = c->sealed,
                           .if_match = c->if_match,
+                          .force = c->force,
                           .dry_run = c->dry_run,
-                          .reason = c->renews ? "renewed" : NULL};
+                          .reason = c->confirms ? "confirmed"
+                                    : c->renews ? "renewed"
+                                                : NULL};
 
     call_actor(c->call, &actor);
     deployment_write(c->call->api->deployment, &actor, &write, on_written, c);
@@ -364,12 +367,17 @@ static void prepare_and_write(struct change_call *c)
 
 static int read_query(struct change_call *c, struct error *error)
 {
-    static const char *const PARAMETERS[] = {"dryRun", "wait", "timeout", NULL};
+    static const char *const PARAMETERS[] = {"dryRun", "wait", "timeout", "force", NULL};
     const char *wait = http_query(c->call->request, "wait");
     int64_t timeout_sec;
     int rc = call_check_query(c->call, PARAMETERS, error);
 
     rc = rc < 0 ? rc : call_query_bool(c->call, "dryRun", &c->dry_run, error);
+    rc = rc < 0 ? rc : call_query_bool(c->call, "force", &c->force, error);
+    if (rc == 0 && c->force && (c->verb != WRITE_CREATE || !c->call->route->kind->can_be_forced)) {
+        rc = error_set(error, 400, NULL,
+                       "\"force\" is for making objects of kinds that can cut somebody off");
+    }
     rc = rc < 0 ? rc
                 : call_query_number(c->call, "timeout", 1, WAIT_MAX_SEC, WAIT_DEFAULT_SEC,
                                     &timeout_sec, error);
@@ -414,7 +422,7 @@ static int check_body_id(struct change_call *c, const json_t *body, struct error
                    ? 0
                    : error_set(error, 400, "/id", "\"id\" can't be changed");
     }
-    if (id && (ids == KIND_ID_RANDOM || ids == KIND_ID_COUNTED)) {
+    if (id && ids == KIND_ID_RANDOM) {
         return error_set(error, 400, "/id", "\"id\" is chosen by the server");
     }
     c->id = id ? xstrdup(json_string_value(id)) : NULL;
@@ -492,4 +500,49 @@ void object_delete(struct api_call *call)
 void object_renew(struct api_call *call)
 {
     begin(call, WRITE_PATCH, 1);
+}
+
+/* --- POST .../confirm --- */
+
+/* It may stay once every node that it concerns has it, and could say so: that is the proof that
+ * nobody was cut off. */
+static int check_trial(const struct change_call *c, struct error *error)
+{
+    struct deployment *d = c->call->api->deployment;
+    _cleanup_free_ char *key = xasprintf("object/%s/%s", kind_name(c), c->id);
+    const json_t *object = tree_value(deployment_tree(d), key);
+
+    if (!object) {
+        return error_set(error, 404, NULL, "there is no %s \"%.100s\"", kind_name(c), c->id);
+    }
+    if (!json_object_get(json_object_get(object, "sealed"), "confirmBy")) {
+        return error_set(error, 409, NULL, "there is nothing to confirm");
+    }
+    json_t *status = deployment_status(d, kind_name(c), c->id);
+    const json_t *pending =
+        json_array_get(json_object_get(json_object_get(status, "inForce"), "pending"), 0);
+    int rc = pending ? error_set(error, 409, NULL, "not confirmed: %s %s",
+                                 json_get_string(pending, "node", ""),
+                                 json_get_string(pending, "reason", ""))
+                     : 0;
+    json_decref(status);
+    return rc;
+}
+
+void object_confirm(struct api_call *call)
+{
+    struct change_call *c = xnew(struct change_call);
+    struct error error;
+
+    c->call = call;
+    c->verb = WRITE_PATCH;
+    c->confirms = 1;
+    c->id = xstrdup(http_param(call->request, "id"));
+    c->spec = json_object();
+    c->sealed = json_object();
+    if (read_query(c, &error) < 0 || read_if_match(c, &error) < 0 || check_trial(c, &error) < 0) {
+        change_fail(c, &error);
+        return;
+    }
+    do_write(c);
 }

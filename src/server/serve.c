@@ -12,6 +12,7 @@
 #include "server/agents.h"
 #include "server/api.h"
 #include "server/authorities.h"
+#include "server/trials.h"
 
 enum {
     COMPACT_MSEC = 10 * 60 * 1000,
@@ -27,6 +28,7 @@ struct server {
     struct api *api;
     struct agents *agents;
     struct authorities *authorities;
+    struct server_trials *trials;
     uv_signal_t terminate, interrupt, hang_up;
     uv_timer_t compact, certificate;
     uv_fs_poll_t own_certificate;
@@ -173,6 +175,7 @@ static void close_all(struct server *s)
     }
     api_free(TAKE(s->api));
     authorities_free(TAKE(s->authorities));
+    server_trials_free(TAKE(s->trials));
     if (s->agents) {
         agents_close(TAKE(s->agents), NULL, NULL);
     }
@@ -289,6 +292,7 @@ int serve(struct state *state, const struct options *options, struct error *erro
     start_handles(&s);
     s.authorities =
         authorities_new(&state->loop, state->deployment, state->pki, on_authority_changed, &s);
+    s.trials = server_trials_new(&state->loop, state->deployment);
     int rc = start_agents(&s, error);
     rc = rc < 0 ? rc : start_api(&s, error);
     if (rc < 0) {

@@ -4,6 +4,7 @@
  * the n-th fails with a chosen code. And after every sync it keeps a copy of what is then safe,
  * beside the file with the suffix ".synced": after a power cut nothing more may be left. */
 #include <errno.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -22,6 +23,8 @@ static sqlite3_vfs *below;
 static atomic_int fault_in; /* the operation that fails, counted down; <= 0: none will */
 static atomic_int fault_code;
 static atomic_int is_broken; /* every operation fails */
+/* Of the ".synced" files: a cut finds them all as they were at one moment. */
+static pthread_mutex_t synced = PTHREAD_MUTEX_INITIALIZER;
 
 struct layer_file {
     sqlite3_file base;
@@ -49,9 +52,11 @@ static void keep_synced(sqlite3_file *file)
 
     if (name && file_read(name, &content) == 0) {
         _cleanup_free_ char *copy = xasprintf("%s.synced", name);
+        pthread_mutex_lock(&synced);
         FILE *out = fopen(copy, "w");
         fwrite(content.data ? content.data : "", 1, content.size, out);
         fclose(out);
+        pthread_mutex_unlock(&synced);
     }
 }
 
@@ -223,7 +228,9 @@ static void open_copy(struct fixture *f, const char *from_suffix, struct fixture
 {
     *ret_copy = *f;
     snprintf(ret_copy->path, sizeof ret_copy->path, "%s/left.db", f->folder);
+    pthread_mutex_lock(&synced);
     copy_files(f, from_suffix, ret_copy->path);
+    pthread_mutex_unlock(&synced);
     int rc = store_open(&f->loop, ret_copy->path, &ret_copy->store, &ret_copy->error);
     assert_int_equal(rc, 0);
 }

@@ -1,5 +1,6 @@
 """The agent's life on one machine, with the real server and the real tunnel."""
 import base64
+import itertools
 import json
 
 import pytest
@@ -145,10 +146,15 @@ def test_a_full_disk_is_told_and_recovered_from(machine):
     machine.do("mount", "-t", "tmpfs", "-o", "size=128k", "state", STATE)
     machine.join()
     machine.run("dd", "if=/dev/zero", f"of={STATE}/filler", "bs=4k")
-    machine.cnsmo("settings", "set", "overlay", "--mtu", "1300")
-    until("the MTU is set", lambda: "mtu 1300" in machine.do("ip", "link", "show", "cnsmo0"))
-    until("the error is told",
-          lambda: "No space left" in json.dumps(machine.status().get("errors", [])))
+    sizes = itertools.cycle(["1300", "1301"])  # a few changes fit into the file's last block
+
+    def told_of_one_more():
+        machine.cnsmo("settings", "set", "overlay", "--mtu", next(sizes))
+        return "No space left" in json.dumps(machine.status().get("errors", []))
+
+    until("the error is told", told_of_one_more)
+    machine.cnsmo("settings", "set", "overlay", "--mtu", "1310")
+    until("the MTU is set", lambda: "mtu 1310" in machine.do("ip", "link", "show", "cnsmo0"))
     machine.do("rm", STATE + "/filler")
     until("it recovers", machine.is_up)
 

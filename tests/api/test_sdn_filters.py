@@ -1,4 +1,6 @@
 """sdn/filters and sdn/flows: every rule with its field and sentence, what nodes get, and status."""
+import concurrent.futures
+
 import pytest
 
 from agents import Agent
@@ -106,8 +108,30 @@ def test_fields_out_of_form(api, spec, pointer):
     problem(post(api, spec), 400, pointer)
 
 
-def test_ids_are_the_servers(api):
-    problem(api.post(FILTERS, json={"id": "7", "spec": tcp("80")}), 400, "/id")
+def test_an_object_may_bring_its_id(api):
+    """As apply makes it from another server's export. What is counted goes on after it."""
+    last = int(make(api, tcp("1"))["id"])
+    own = {"id": str(last + 10), "spec": tcp("2")}
+    assert api.post(FILTERS, json=own).json()["id"] == str(last + 10)
+    assert problem(api.post(FILTERS, json={**own, "spec": tcp("3")}), 409, "/id") == (
+        f'sdn filter "{last + 10}" exists')
+    assert make(api, tcp("3"))["id"] == str(last + 11)
+    assert api.post(FILTERS, json={"id": str(last + 5), "spec": tcp("4")}).status_code == 201
+    assert make(api, tcp("5"))["id"] == str(last + 12)
+
+
+@pytest.mark.parametrize("name", ["", "0", "07", "x", "-1", "1.5", "1000000000", 7])
+def test_ids_are_numbers(api, name):
+    problem(api.post(FILTERS, json={"id": name, "spec": tcp("80")}), 400, "/id")
+
+
+def test_many_at_once_get_different_ids(own, api):
+    """Ids are counted in the transaction: who loses the race for one counts again."""
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        clients = [own.client(api.token) for _ in range(8)]
+        replies = list(pool.map(lambda i: post(clients[i % 8], tcp(str(1000 + i))), range(40)))
+    assert {reply.status_code for reply in replies} == {201}
+    assert len({reply.json()["id"] for reply in replies}) == 40
 
 
 @pytest.mark.parametrize("again", [
@@ -275,3 +299,29 @@ def test_who_may_write(own, api, role, status):
     assert post(client, tcp("4000")).status_code == status
     assert client.get(FILTERS).status_code == 200
     own.admin.delete(f"/api/v2/users/{name}")
+
+
+# --- forced ---------------------------------------------------------------------------------------
+
+def test_what_need_not_be_forced_is_not_on_trial(api):
+    reply = post(api, tcp("80"), f"{FILTERS}?force=true&wait=applied")
+    assert reply.status_code == 201 and "confirmBy" not in reply.json()["status"]
+    reply = api.post(f"{FILTERS}/{reply.json()['id']}/confirm")
+    assert problem(reply, 409) == "there is nothing to confirm"
+
+
+def test_force_overrules_nothing_else(api):
+    first = make(api, tcp("80"))
+    reply = post(api, tcp("80"), f"{FILTERS}?force=true")
+    assert problem(reply, 409) == f"sdn filter {first['id']} is the same"
+    problem(post(api, tcp("80x"), f"{FILTERS}?force=true"), 400, "/spec/port")
+    problem(post(api, tcp("81"), f"{FILTERS}?force=yes"), 400)
+
+
+def test_what_cannot_be_forced(api):
+    made = make(api, tcp("80"))
+    problem(api.patch(f"{FILTERS}/{made['id']}?force=true", json={"spec": {"port": "81"}}), 400)
+    problem(api.delete(f"{FILTERS}/{made['id']}?force=true"), 400)
+    problem(api.post("/api/v2/nodes?force=true", json={"id": "X", "spec": {}}), 400)
+    problem(api.post(f"{FILTERS}/4711/confirm"), 404)
+    problem(api.post(f"{FLOWS}/1/confirm"), 404)

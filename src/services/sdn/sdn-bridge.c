@@ -1,6 +1,7 @@
 /* sdn-bridge.c - the bridge and its port, in Open vSwitch's database, and the mark on its device.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/clock.h"
@@ -16,7 +17,8 @@ enum {
     DB_RETRY_MSEC = 100,
     DB_RETRY_MISSING_MSEC = 1000,
     DATAPATH_MSEC = 2000, /* for a bridge to get its id; then the kernel's datapath doesn't work */
-    REMOVAL_MSEC = 2000,  /* for the switch to take a bridge down that is out of the database */
+    REMOVAL_MSEC = 2000,  /* for the switch to carry out what is out of the database */
+    MARK_SIZE = 20,
 };
 
 static const char *const PROTOCOLS[] = {"OpenFlow13", "OpenFlow14", NULL};
@@ -156,38 +158,57 @@ static const char *choose_datapath(struct sdn *s)
     return s->datapath;
 }
 
-/* The tunnel's end, made by vpn; anything else of that name isn't touched. */
-static int has_link(struct sdn *s)
+/* The mark of a port to the tunnel's end that is there now, made by vpn: which link it is.
+ * Anything else of that name isn't touched. 0, and no mark: it isn't there. */
+static int port_mark(struct sdn *s, char ret_mark[MARK_SIZE])
 {
     struct netlink_link link;
+    int is_there = netlink_link_get(s->nl, OVERLAY_PORT, &link) == 0 &&
+                   strcmp(link.alias, NETLINK_ALIAS) == 0;
 
-    return netlink_link_get(s->nl, OVERLAY_PORT, &link) == 0 &&
-           strcmp(link.alias, NETLINK_ALIAS) == 0;
+    ret_mark[0] = '\0';
+    if (is_there) {
+        snprintf(ret_mark, MARK_SIZE, MARK " %d", link.index);
+    }
+    return is_there;
+}
+
+/* Our port's link is gone, or another one has its name now, which the switch doesn't see. */
+static int is_stale(struct sdn *s)
+{
+    struct vswitch_port_state there;
+    char mark[MARK_SIZE];
+
+    port_mark(s, mark);
+    return vswitch_get_port(ovsdb_mirror(s->db), OVERLAY_PORT, &there) == 0 && there.mark &&
+           strncmp(there.mark, MARK, strlen(MARK)) == 0 && strcmp(there.mark, mark) != 0;
+}
+
+/* One that is stale must be out of the switch before it comes in again. */
+static int put_port(struct sdn *s, json_t *ops, struct error *error)
+{
+    const struct ovsdb_mirror *mirror = ovsdb_mirror(s->db);
+    char mark[MARK_SIZE];
+    const struct vswitch_port_spec port = {
+        .name = OVERLAY_PORT, .mark = mark, .type = "", .number = SDN_PORT_TUNNEL};
+
+    if (is_stale(s)) {
+        return vswitch_delete_port(mirror, OVERLAY_PORT, ops, error);
+    }
+    return port_mark(s, mark) ? vswitch_put_port(mirror, OVERLAY_BRIDGE, &port, ops, error) : 0;
 }
 
 /* Appends what makes it so: 1 if there is something to do. */
 static int put_all(struct sdn *s, json_t *ops, struct error *error)
 {
-    const struct ovsdb_mirror *mirror = ovsdb_mirror(s->db);
     const struct vswitch_bridge_spec bridge = {.name = OVERLAY_BRIDGE,
                                                .mark = MARK,
                                                .datapath_type = choose_datapath(s),
                                                .hardware = OVERLAY_BRIDGE_MAC,
                                                .protocols = PROTOCOLS};
-    const struct vswitch_port_spec port = {
-        .name = OVERLAY_PORT, .mark = MARK, .type = "", .number = SDN_PORT_TUNNEL};
-    struct vswitch_port_state there;
 
-    int rc = vswitch_put_bridge(mirror, &bridge, ops, error);
-    if (rc < 0) {
-        return rc;
-    }
-    int more = 0;
-    if (has_link(s)) {
-        more = vswitch_put_port(mirror, OVERLAY_BRIDGE, &port, ops, error);
-    } else if (vswitch_get_port(mirror, OVERLAY_PORT, &there) == 0 && there.mark) {
-        more = vswitch_delete_port(mirror, OVERLAY_PORT, ops, error);
-    }
+    int rc = vswitch_put_bridge(ovsdb_mirror(s->db), &bridge, ops, error);
+    int more = rc < 0 ? rc : put_port(s, ops, error);
     return more < 0 ? more : rc || more;
 }
 
@@ -258,11 +279,22 @@ static int transact(struct sdn *s, json_t *ops)
     return 1;
 }
 
+/* The switch has carried out what was taken away, or has had its time. */
+static int is_removed(const struct sdn *s)
+{
+    return s->removal > 0 &&
+           (vswitch_is_done(ovsdb_mirror(s->db), s->removal) ||
+            clock_monotonic_usec() > s->removal_usec + REMOVAL_MSEC * (int64_t)1000);
+}
+
 static int make(struct sdn *s)
 {
-    json_t *ops = json_array();
     struct error error = {0};
 
+    if (s->removal && !is_removed(s)) {
+        return 1; /* the port comes back after that */
+    }
+    json_t *ops = json_array();
     s->removal = 0;
     /* First the file that says that there may be one, so that it is found again. */
     int rc = put_all(s, ops, &error);
@@ -274,21 +306,16 @@ static int make(struct sdn *s)
         }
     }
     if (rc > 0) {
-        return transact(s, ops);
+        s->removal = is_stale(s) ? -1 : 0; /* its number comes with the answer */
+        int has_begun = transact(s, ops);
+        s->removal = has_begun ? s->removal : 0;
+        return has_begun;
     }
     json_decref(ops);
     if (rc < 0) {
         sdn_fail(s, &error);
     }
     return 0;
-}
-
-/* The switch has taken it down, or has had its time: if it isn't there, its devices aren't. */
-static int is_removed(const struct sdn *s)
-{
-    return s->removal > 0 &&
-           (vswitch_is_done(ovsdb_mirror(s->db), s->removal) ||
-            clock_monotonic_usec() > s->removal_usec + REMOVAL_MSEC * (int64_t)1000);
 }
 
 static void finish_removal(struct sdn *s)
@@ -303,6 +330,7 @@ static void finish_removal(struct sdn *s)
     s->removal = 0;
     s->is_removing = 0;
     s->datapath = NULL;
+    s->of_peer = (struct sdn_peer){0}; /* that its connection broke was no accident */
     sdn_found_nothing(&s->objects);
     sdn_sweep(s);
     sdn_wake(s);

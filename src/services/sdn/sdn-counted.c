@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/counters.h"
+#include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/mem.h"
 #include "services/sdn/sdn-kinds.h"
@@ -51,6 +52,17 @@ static char *problem_of(const json_t *spec, struct view *view, size_t nodes)
                : xasprintf("its node %s was deleted", node);
 }
 
+/* Of one on trial. */
+static void add_deadline(const json_t *object, json_t *status)
+{
+    json_int_t by = json_get_integer(json_object_get(object, "sealed"), "confirmBy", 0);
+    char text[CLOCK_TEXT_SIZE];
+
+    if (by > 0) {
+        json_object_set_new(status, "confirmBy", json_string(clock_format(by * 1000000, text)));
+    }
+}
+
 void sdn_status(const char *kind, const char *id, const json_t *object, struct view *view,
                 const struct reports *reports, json_t *status)
 {
@@ -65,4 +77,5 @@ void sdn_status(const char *kind, const char *id, const json_t *object, struct v
     json_object_set_new(status, "bytes", json_integer((json_int_t)s.sum.bytes));
     json_object_set_new(status, "nodes", s.nodes);
     json_object_set_new(status, "problem", json_string(problem));
+    add_deadline(object, status);
 }

@@ -110,16 +110,23 @@ struct sdn {
     int has_file; /* we had a bridge */
 };
 
-/* --- sdn-backend.c --- */
+/* --- sdn-life.c --- */
 
+int sdn_start(const struct backend_env *env, void **ret_self, struct error *error);
+void sdn_stop(void *self);
 /* Carries on with what is ordered, as far as it goes. */
 void sdn_step(struct sdn *s);
 /* It went wrong: the next apply() says so. */
 void sdn_fail(struct sdn *s, const struct error *error);
 void sdn_wake(struct sdn *s);
-/* This one alone. */
-void sdn_wake_object(struct sdn *s, const struct sdn_object *object);
+/* One of the handles has closed. */
 void sdn_release(struct sdn *s);
+int sdn_base_is_in_force(const struct sdn *s);
+
+/* --- sdn-backend.c --- */
+
+/* As sdn_wake(), for this one alone. */
+void sdn_wake_object(struct sdn *s, const struct sdn_object *object);
 
 /* --- sdn-bridge.c --- */
 

@@ -15,6 +15,7 @@ const struct kind SDN_FILTERS = {
     .summary = "Drops packets on nodes, and counts them.",
     .schema_text = SCHEMA_SDN_FILTERS,
     .ids = KIND_ID_COUNTED,
+    .can_be_forced = 1,
     .read_role = ROLE_VIEWER,
     .write_role = ROLE_OPERATOR,
 };
@@ -199,14 +200,19 @@ static int check_port(const json_t *spec, struct error *error)
 int sdn_filter_validate(const char *id, const json_t *spec, struct view *view, struct error *error)
 {
     const json_t *before = view_spec(view, SDN_FILTERS.name, id);
-    char claim[SDN_CLAIM_SIZE];
+    char claim[SDN_CLAIM_SIZE], claim_before[SDN_CLAIM_SIZE];
     int rc = check_where(spec, before, view, error);
 
     rc = rc < 0 ? rc : sdn_check_prefix(spec, "source", "/source", error);
     rc = rc < 0 ? rc : sdn_check_prefix(spec, "destination", "/destination", error);
     rc = rc < 0 ? rc : check_port(spec, error);
-    return rc < 0 ? rc
-                  : sdn_check_claim(view, sdn_filter_claim(spec, claim), &SDN_FILTERS, id, error);
+    rc = rc < 0 ? rc
+                : sdn_check_claim(view, sdn_filter_claim(spec, claim), &SDN_FILTERS, id, error);
+    /* One that is there already, and matches what it did, cuts off nobody anew. */
+    return rc < 0 || view->force ||
+                   (before && strcmp(claim, sdn_filter_claim(before, claim_before)) == 0)
+               ? rc
+               : sdn_lockout_check(spec, view, error);
 }
 
 /* --- the same one twice --- */

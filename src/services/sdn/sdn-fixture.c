@@ -79,6 +79,7 @@ void agent_start(struct agent *a)
                                    &a->reconcile, &error),
                      0);
     a->revision = reconcile_revision(a->reconcile);
+    reconcile_begin_snapshot(a->reconcile);
 }
 
 void agent_stop(struct agent *a)
@@ -92,28 +93,28 @@ void agent_stop(struct agent *a)
 
 void agent_put(struct agent *a, const char *key, const char *body)
 {
-    if (body) {
-        json_object_set_new(a->resources, key, json_loads(body, 0, NULL));
-        assert_non_null(json_object_get(a->resources, key));
-    } else {
+    const json_t *before = json_object_get(a->resources, key);
+
+    if (before) {
+        digest_remove(&a->digest, digest_of(key, before));
         json_object_del(a->resources, key);
+        reconcile_delete(a->reconcile, key, a->revision + 1);
+    }
+    if (body) {
+        json_t *json = json_loads(body, 0, NULL);
+        assert_non_null(json);
+        json_object_set_new(a->resources, key, json);
+        digest_add(&a->digest, digest_of(key, json));
+        reconcile_put(a->reconcile, key, a->revision + 1, json);
     }
 }
 
 void agent_send(struct agent *a)
 {
-    struct digest sum = {0};
-    const char *key;
-    json_t *body;
     char hex[33];
 
     a->revision++;
-    reconcile_begin_snapshot(a->reconcile);
-    json_object_foreach ((json_t *)a->resources, key, body) {
-        reconcile_put(a->reconcile, key, a->revision, body);
-        digest_add(&sum, digest_of(key, body));
-    }
-    assert_int_equal(reconcile_sync(a->reconcile, a->revision, digest_format(sum, hex)), 0);
+    assert_int_equal(reconcile_sync(a->reconcile, a->revision, digest_format(a->digest, hex)), 0);
 }
 
 static int is_applied(struct agent *a, const void *arg)

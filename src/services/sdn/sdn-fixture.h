@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "core/backend.h"
+#include "core/digest.h"
 #include "ovs-host.h"
 
 #define NODE "Agent.1"
@@ -27,7 +28,8 @@ struct counter {
 struct agent {
     uv_loop_t loop;
     struct reconcile *reconcile;
-    void *resources; /* json object: what the server wants */
+    json_t *resources; /* what the server wants */
+    struct digest digest;
     int64_t revision;
     int64_t applied;      /* the revision that is in force */
     char errors[1024];    /* as last reported, as text */

@@ -52,6 +52,9 @@ int sdn_check_node(const json_t *spec, const json_t *before, struct view *view,
 int sdn_check_claim(struct view *view, const char *claim, const struct kind *kind, const char *id,
                     struct error *error);
 
+/* 409 for a filter that would keep a node's agent from the server, as far as that is known. */
+int sdn_lockout_check(const json_t *spec, struct view *view, struct error *error);
+
 int sdn_filter_validate(const char *id, const json_t *spec, struct view *view,
                         struct error *error);
 const char *sdn_filter_claim(const json_t *spec, char claim[SDN_CLAIM_SIZE]);

@@ -2,7 +2,7 @@
  *
  *     sdn/self/<node>           {"address","range","clientRange"}: the bridge itself
  *     sdn/filter/<id>/<node>    {"direction","protocol","source","destination","port","priority",
- *                                "sourceSelf","destinationSelf"}
+ *                                "sourceSelf","destinationSelf","confirmWithin"?}
  *     sdn/flow/<id>/<node>      {"priority","match","actions"}
  *
  * Each stands on the node's own channel: one filter for one node is one message to it. README.md
@@ -121,6 +121,17 @@ static char *port_text(const json_t *spec)
                                     : xasprintf("%u-%u", ports.from, ports.to);
 }
 
+/* A filter on trial says so to those who have it. */
+static void add_trial(const struct planning *p, json_t *body)
+{
+    _cleanup_free_ char *key = xasprintf("object/%s/%s", SDN_FILTERS.name, p->id);
+    const json_t *sealed = json_object_get(view_get(p->view, key), "sealed");
+
+    if (json_object_get(sealed, "confirmBy")) {
+        json_object_set_new(body, "confirmWithin", json_integer(CONFIRM_SEC));
+    }
+}
+
 static void plan_filter_on(void *arg, const char *node, const json_t *node_spec)
 {
     struct planning *p = arg;
@@ -130,15 +141,16 @@ static void plan_filter_on(void *arg, const char *node, const json_t *node_spec)
 
     sdn_prefix_parse(json_get_string(p->spec, "source", "0.0.0.0/0"), &source);
     sdn_prefix_parse(json_get_string(p->spec, "destination", "0.0.0.0/0"), &destination);
-    put(p->plan, node, "filter", p->id,
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:b}", "direction",
-                  json_get_string(p->spec, "direction", "both"), "protocol",
-                  json_get_string(p->spec, "protocol", "any"), "source",
-                  ip4_prefix_format(source, from), "destination",
-                  ip4_prefix_format(destination, to), "port", port, "priority",
-                  json_get_integer(p->spec, "priority", 1000), "sourceSelf",
-                  is_self(p->view, node, node_spec, source), "destinationSelf",
-                  is_self(p->view, node, node_spec, destination)));
+    json_t *body = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:b}", "direction",
+                             json_get_string(p->spec, "direction", "both"), "protocol",
+                             json_get_string(p->spec, "protocol", "any"), "source",
+                             ip4_prefix_format(source, from), "destination",
+                             ip4_prefix_format(destination, to), "port", port, "priority",
+                             json_get_integer(p->spec, "priority", 1000), "sourceSelf",
+                             is_self(p->view, node, node_spec, source), "destinationSelf",
+                             is_self(p->view, node, node_spec, destination));
+    add_trial(p, body);
+    put(p->plan, node, "filter", p->id, body);
 }
 
 static void plan_flow(const struct planning *p)

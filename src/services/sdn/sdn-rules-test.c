@@ -147,6 +147,107 @@ static void flows_are_refused_by_field(void **state)
     check("sdn/flows", CASES, ARRAY_LEN(CASES));
 }
 
+#define CUT_WORDS "it would cut A off from this server, which it reaches at 203.0.113.5:8444"
+
+static void who_would_be_cut_off_is_told(void **state)
+{
+    static const struct {
+        const char *members;
+        int cuts;
+    } CASES[] = {
+        {"", 1},
+        {"\"direction\":\"out\"", 1},
+        {"\"direction\":\"in\"", 1},
+        {"\"protocol\":\"udp\"", 0},
+        {"\"protocol\":\"icmp\"", 0},
+        {"\"protocol\":\"tcp\",\"port\":\"8444\"", 1},
+        {"\"protocol\":\"tcp\",\"port\":\"8000-9000\"", 1},
+        {"\"protocol\":\"tcp\",\"port\":\"8443\"", 0},
+        {"\"protocol\":\"tcp\",\"port\":\"8444\",\"direction\":\"in\"", 0},
+        {"\"destination\":\"203.0.113.0/24\"", 1},
+        {"\"destination\":\"203.0.113.0/24\",\"direction\":\"in\"", 0},
+        {"\"destination\":\"203.0.113.6\"", 0},
+        {"\"source\":\"203.0.113.5\",\"direction\":\"in\"", 1},
+        {"\"source\":\"203.0.113.5\",\"direction\":\"out\"", 0},
+        /* Only what can be the node's own packets: its link's address, and its devices'. */
+        {"\"source\":\"198.51.100.0/24\",\"direction\":\"out\"", 1},
+        {"\"source\":\"192.168.7.2\",\"direction\":\"out\"", 1},
+        {"\"source\":\"192.168.7.3\",\"direction\":\"out\"", 0},
+        {"\"destination\":\"192.168.7.2\",\"direction\":\"in\"", 1},
+        /* Within the overlay, where the server isn't. */
+        {"\"source\":\"10.77.0.0/16\"", 0},
+        {"\"destination\":\"10.77.0.2\"", 0},
+    };
+    static const char *const WHERE[] = {"\"node\":\"A\"", "\"selector\":{}"};
+    struct tree tree = {0};
+    struct view view = {.tree = &tree};
+
+    fill(&tree);
+    put(&tree, "index/service/sdn/A", "true");
+    put(&tree, "object/settings/overlay", "{\"spec\":{\"range\":\"10.77.0.0/16\"}}");
+    put(&tree, "fact/A/core.seen",
+        "{\"address\":\"198.51.100.9\",\"server\":\"203.0.113.5:8444\"}");
+    put(&tree, "fact/A/vpn.self", "{\"addresses\":[\"192.168.7.2\"]}");
+    for (size_t i = 0; i < 2 * ARRAY_LEN(CASES); i++) {
+        const char *members = CASES[i / 2].members;
+        _cleanup_free_ char *text =
+            xasprintf("{%s%s%s}", WHERE[i % 2], *members ? "," : "", members);
+        json_t *spec = parse(text);
+        struct error error = {0};
+        int rc = SERVICE_SDN.validate("sdn/filters", "1", spec, &view, &error);
+        if ((rc < 0) != CASES[i / 2].cuts ||
+            (rc < 0 && (error.status != 409 || strcmp(error.detail, CUT_WORDS) != 0))) {
+            fail_msg("%s: %d %s", text, error.status, error.detail);
+        }
+        json_decref(spec);
+    }
+    tree_done(&tree);
+}
+
+/* Over loopback, or not known: nothing is cut. */
+static void who_cannot_be_cut_off_is_not(void **state)
+{
+    static const char *const SEEN[] = {
+        "{\"address\":\"127.0.0.1\",\"server\":\"127.0.0.1:8444\"}",
+        "{\"address\":\"127.0.0.9\",\"server\":\"127.0.0.1:8444\"}",
+        "{\"address\":\"203.0.113.5\",\"server\":\"203.0.113.5:8444\"}",
+        "{\"address\":\"198.51.100.9\"}",
+    };
+    struct error error = {0};
+    json_t *spec = parse("{\"node\":\"A\"}");
+
+    for (size_t i = 0; i < ARRAY_LEN(SEEN); i++) {
+        struct tree tree = {0};
+        struct view view = {.tree = &tree};
+        fill(&tree);
+        put(&tree, "fact/A/core.seen", SEEN[i]);
+        assert_int_equal(SERVICE_SDN.validate("sdn/filters", "1", spec, &view, &error), 0);
+        tree_done(&tree);
+    }
+    json_decref(spec);
+}
+
+/* What was there before may be given another comment. */
+static void what_cuts_already_can_be_edited(void **state)
+{
+    struct tree tree = {0};
+    struct view view = {.tree = &tree};
+    struct error error = {0};
+    json_t *same = parse("{\"node\":\"A\",\"comment\":\"x\"}");
+    json_t *other = parse("{\"node\":\"A\",\"direction\":\"out\"}");
+
+    fill(&tree);
+    put(&tree, "object/sdn/filters/1", "{\"spec\":{\"node\":\"A\"}}");
+    put(&tree, "fact/A/core.seen",
+        "{\"address\":\"198.51.100.9\",\"server\":\"203.0.113.5:8444\"}");
+    assert_int_equal(SERVICE_SDN.validate("sdn/filters", "1", same, &view, &error), 0);
+    assert_true(SERVICE_SDN.validate("sdn/filters", "1", other, &view, &error) < 0);
+    assert_string_equal(error.detail, CUT_WORDS);
+    json_decref(same);
+    json_decref(other);
+    tree_done(&tree);
+}
+
 static void sdn_needs_vpn(void **state)
 {
     static const struct refusal CASES[] = {
@@ -256,6 +357,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(filters_are_refused_by_field),
         cmocka_unit_test(flows_are_refused_by_field),
+        cmocka_unit_test(who_would_be_cut_off_is_told),
+        cmocka_unit_test(who_cannot_be_cut_off_is_not),
+        cmocka_unit_test(what_cuts_already_can_be_edited),
         cmocka_unit_test(sdn_needs_vpn),
         cmocka_unit_test(the_node_it_has_may_be_gone),
         cmocka_unit_test(the_same_is_seen_however_it_is_written),

@@ -267,6 +267,17 @@ static void on_calm(uv_timer_t *timer)
     read_flows(s);
 }
 
+static void on_asked(void *arg, const struct error *error)
+{
+}
+
+/* Not so if the connection is over: then the next one reads what there is, and it is tried again.
+ */
+static int is_answer(struct sdn *s)
+{
+    return of_barrier(s->conn, on_asked, s) == 0;
+}
+
 static void on_committed(void *arg, const struct error *error)
 {
     struct sdn *s = arg;
@@ -284,11 +295,13 @@ static void on_committed(void *arg, const struct error *error)
         return;
     }
     forget_only(s);
-    if (s->is_refused) {
+    if (error->status == 503) {
+        s->is_ordered = 1; /* the connection is gone, which its closed() tells; then all of it */
+    } else if (s->is_refused) {
         s->is_ordered = 1; /* the others, without what was refused */
         sdn_step(s);
         sdn_wake(s);
-    } else {
+    } else if (is_answer(s)) {
         sdn_fail(s, error);
     }
 }
@@ -339,6 +352,10 @@ static void change_flows(struct sdn *s)
     if (rc < 0) {
         end_bundle(s);
         forget_only(s);
+        if (rc == -ENOTCONN) {
+            s->is_ordered = 1; /* it ends just now; over the next one */
+            return;
+        }
         error_set(&error, error_status(rc), NULL, "cannot change the flows: %s", strerror(-rc));
         sdn_fail(s, &error);
         return;
@@ -471,16 +488,16 @@ static void on_closed(struct of_conn *conn, void *arg, const struct error *error
     s->is_read = 0;
     s->work = SDN_IDLE;
     forget_only(s);
-    if (peer->is_open || peer->since_usec == 0) {
-        peer->since_usec = now;
-    }
-    peer->is_open = 0;
-    peer->retry_usec = now + RETRY_MSEC * (int64_t)1000;
-    if (!s->is_stopped && error->status != 0) {
+    if (error->status == 0) {
+        *peer = (struct sdn_peer){0};
+    } else {
+        peer->since_usec = peer->is_lost ? peer->since_usec : now;
+        peer->is_open = 0;
         peer->is_lost = 1;
         error_set(&peer->error, 503, NULL, "Open vSwitch doesn't work: %.300s", error->detail);
-        sdn_wake(s);
     }
+    peer->retry_usec = now + RETRY_MSEC * (int64_t)1000;
+    sdn_wake(s);
     sdn_release(s);
 }
 
@@ -490,12 +507,15 @@ void sdn_switch_connect(struct sdn *s)
         .opened = on_opened, .flow_removed = on_removed, .closed = on_closed};
     struct vswitch_bridge_state state;
 
-    if (s->conn || !sdn_bridge_get(s, &state) || !state.datapath_id ||
-        clock_monotonic_usec() < s->of_peer.retry_usec) {
+    if (s->conn) {
         return;
     }
-    if (s->of_peer.since_usec == 0) {
-        s->of_peer.since_usec = clock_monotonic_usec();
+    if (!sdn_bridge_get(s, &state) || !state.datapath_id) {
+        s->of_peer = (struct sdn_peer){0}; /* what was lost was another bridge's */
+        return;
+    }
+    if (clock_monotonic_usec() < s->of_peer.retry_usec) {
+        return;
     }
     _cleanup_free_ char *path = xasprintf("%s/%s.mgmt", s->run_dir, OVERLAY_BRIDGE);
     s->handles++;

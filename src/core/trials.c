@@ -1,0 +1,75 @@
+#include "core/trials.h"
+
+#include "lib/json.h"
+#include "lib/mem.h"
+
+enum {
+    CONFIRM_SEC_MAX = 3600,
+};
+
+struct trial {
+    json_t *body;
+    uint64_t due;
+    int is_over;
+};
+
+static void free_trial(void *value)
+{
+    struct trial *trial = value;
+
+    if (trial) {
+        json_decref(trial->body);
+        free(trial);
+    }
+}
+
+void trials_put(struct trials *trials, const char *key, const json_t *body, uint64_t now)
+{
+    json_int_t sec = json_get_integer(body, "confirmWithin", 0);
+    struct trial *before = omap_get(&trials->by_key, key);
+
+    if (sec <= 0) {
+        free_trial(omap_del(&trials->by_key, key));
+    } else if (!before || !json_equal(before->body, (json_t *)body)) {
+        struct trial *trial = xnew(struct trial);
+        sec = sec < CONFIRM_SEC_MAX ? sec : CONFIRM_SEC_MAX;
+        *trial =
+            (struct trial){.body = json_incref((json_t *)body), .due = now + (uint64_t)sec * 1000};
+        free_trial(omap_put(&trials->by_key, key, trial));
+    }
+}
+
+int trials_is_over(const struct trials *trials, const char *key)
+{
+    const struct trial *trial = trials->by_key.len > 0 ? omap_get(&trials->by_key, key) : NULL;
+
+    return trial && trial->is_over;
+}
+
+uint64_t trials_due(const struct trials *trials)
+{
+    uint64_t due = UINT64_MAX;
+
+    omap_foreach (e, &trials->by_key) {
+        const struct trial *trial = e->value;
+        due = !trial->is_over && trial->due < due ? trial->due : due;
+    }
+    return due;
+}
+
+void trials_end(struct trials *trials, uint64_t now, void (*each)(void *arg, const char *key),
+                void *arg)
+{
+    omap_foreach (e, &trials->by_key) {
+        struct trial *trial = e->value;
+        if (!trial->is_over && trial->due <= now) {
+            trial->is_over = 1;
+            each(arg, e->key);
+        }
+    }
+}
+
+void trials_done(struct trials *trials)
+{
+    omap_clear(&trials->by_key, free_trial);
+}
