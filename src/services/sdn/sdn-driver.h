@@ -107,6 +107,7 @@ struct sdn {
     int64_t active_usec; /* when a counter or the set changed last */
     int is_unsaved;
     int64_t unsaved_usec, saved_usec;
+    int is_save_failing;
     int has_file; /* we had a bridge */
 };
 

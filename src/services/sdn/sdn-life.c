@@ -4,6 +4,7 @@
 
 #include "core/reconcile.h"
 #include "lib/clock.h"
+#include "lib/log.h"
 #include "lib/mem.h"
 #include "services/sdn/sdn-driver.h"
 
@@ -99,9 +100,15 @@ static void save_when_due(struct sdn *s, int64_t now)
     int is_due = (s->is_unsaved && now > s->saved_usec + SAVE_SOON_USEC) ||
                  (s->unsaved_usec > 0 && now > s->unsaved_usec + SAVE_USEC);
 
-    if (is_due && s->has_file && s->is_read) {
-        sdn_counters_save(s); /* if it can't be written, the next time */
+    if (!is_due || !s->has_file || !s->is_read) {
+        return;
     }
+    int rc = sdn_counters_save(s); /* if it can't be written, the next time */
+    if (rc < 0 && !s->is_save_failing) {
+        log_warn("the counters can't be saved", "folder", s->env->state_dir, "reason",
+                 strerror(-rc), NULL);
+    }
+    s->is_save_failing = rc < 0;
 }
 
 static void on_tick(uv_timer_t *timer)

@@ -9,6 +9,7 @@
 #include "lib/clock.h"
 #include "lib/mem.h"
 #include "lib/netlink.h"
+#include "lib/spawn.h"
 #include "services/overlay.h"
 
 enum {
@@ -179,6 +180,14 @@ static void bridge_and_port_come_back(void **state)
     agent_stop(&a);
 }
 
+static int answers_pings(struct agent *a, const void *arg)
+{
+    static const char *const PING[] = {"ping", "-c", "1", "-W", "0.1", PEER, NULL};
+    struct error error;
+
+    return spawn_check(&(struct spawn){.argv = PING}, &error) == 0;
+}
+
 /* vpn makes it again after it has gone. */
 static void port_follows_the_link(void **state)
 {
@@ -191,6 +200,11 @@ static void port_follows_the_link(void **state)
     overlay_make_tunnel();
     agent_wait(&a, has_port, "1\n", "with its port again");
     ovs_do(ARGV("ping", "-c", "1", "-W", "5", PEER));
+    /* Again, and so fast that the switch doesn't notice. */
+    ovs_do(ARGV("ip", "link", "delete", OVERLAY_PORT));
+    ovs_do(ARGV("ip", "netns", "delete", OVERLAY_NAMESPACE));
+    overlay_make_tunnel();
+    agent_wait(&a, answers_pings, NULL, "through the new link");
     agent_stop(&a);
 }
 

@@ -19,6 +19,7 @@ enum {
     ONLY_MAX = 32,  /* objects that are read one by one; of more all are read */
     CHECK_USEC = 1000000,
     IDLE_USEC = 5000000,
+    STARVED_USEC = 6000000, /* a reading is overdue */
     ACTIVE_USEC = 30000000,
     CHEAP_USEC = 4000, /* a reading that costs nothing worth saving */
     SHARE = 50,        /* reading takes at most one part in so many of the time */
@@ -369,7 +370,9 @@ int sdn_switch_step(struct sdn *s)
     if (!s->of_peer.is_open || s->work != SDN_IDLE) {
         return 1;
     }
-    if (!s->is_read) {
+    /* Counters go on while one change follows the other. */
+    if (!s->is_read ||
+        clock_monotonic_usec() > s->read_usec + STARVED_USEC + s->read_cost_usec * SHARE) {
         read_flows(s);
         return 1;
     }
