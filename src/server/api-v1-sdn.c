@@ -5,6 +5,7 @@
 
 #include "server/agents.h"
 #include "server/api-internal.h"
+#include "services/overlay.h"
 #include "services/sdn/sdn-kinds.h"
 
 enum {
@@ -246,6 +247,18 @@ static json_t *flow_json(const json_t *flow)
     return result;
 }
 
+/* The number that a switch draws from its hardware address, which is the same for all of ours. */
+static unsigned long long shared_datapath(void)
+{
+    unsigned long long number = 0;
+
+    for (const char *c = OVERLAY_BRIDGE_MAC; *c; c++) {
+        const char digit[] = {*c, '\0'};
+        number = *c == ':' ? number : number << 4 | strtoull(digit, NULL, 16);
+    }
+    return number;
+}
+
 /* "openflow:" and the datapath's number, as the 2017 platform's controller wrote it. One that
  * isn't known, or isn't one switch's alone, is replaced by the overlay address, which is. */
 static char *switch_name(const json_t *answer, const json_t *body, const char *address)
@@ -254,7 +267,7 @@ static char *switch_name(const json_t *answer, const json_t *body, const char *a
     char *name = xasprintf("openflow:%llu", datapath);
     uint32_t number = 0;
 
-    if (datapath != 0 && !json_object_get(answer, name)) {
+    if (datapath != 0 && datapath != shared_datapath() && !json_object_get(answer, name)) {
         return name;
     }
     free(name);

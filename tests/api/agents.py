@@ -3,6 +3,7 @@ machine. The protocol is in src/link/link.h."""
 import base64
 import json
 import re
+import select
 import socket
 import ssl
 import subprocess
@@ -32,7 +33,7 @@ class Member:
     """Joins with a token of the admin's; then says and reads only what it is told to."""
 
     def __init__(self, server, admin, name, folder, **token):
-        self.server, self.name, self.sending = server, name, threading.Lock()
+        self.server, self.name, self.lock = server, name, threading.Lock()
         reply = admin.post("/api/v2/tokens", json={"spec": {"ids": [name], **token}})
         assert reply.status_code == 201, reply.text
         text = reply.json()["token"].partition(".")[2]
@@ -52,7 +53,7 @@ class Member:
             context.load_cert_chain(str(certificate), str(key))
         plain = socket.create_connection(("127.0.0.1", self.server.link_port), timeout=DEADLINE)
         self.tls = context.wrap_socket(plain, server_hostname="127.0.0.1")
-        self.lines = self.tls.makefile("rb")
+        self.come = b""
 
     def hello(self):
         """Connects as the node; the welcome."""
@@ -67,11 +68,34 @@ class Member:
         self.certificate.write_text(self.wait_for("renewed")["certificate"])
 
     def send(self, message):
-        with self.sending:
+        with self.lock:
+            self.tls.settimeout(DEADLINE)
             self.tls.sendall(json.dumps(message).encode() + b"\n")
 
+    def more(self):
+        """What has come, b"" at the end. OpenSSL's connections are for one thread at a time: nobody
+        waits for the other side while he has it."""
+        while True:
+            with self.lock:
+                self.tls.settimeout(0)
+                try:
+                    return self.tls.recv(65536)
+                except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    pass
+            select.select([self.tls], [], [], 1)
+
+    def line(self):
+        """The next message, b"" at the end."""
+        while b"\n" not in self.come:
+            part = self.more()
+            if not part:
+                return b""
+            self.come += part
+        line, self.come = self.come.split(b"\n", 1)
+        return line
+
     def next(self):
-        line = self.lines.readline()
+        line = self.line()
         assert line, "the server has closed the link"
         return json.loads(line)
 
@@ -142,7 +166,7 @@ class Agent(Member):
 
     def read(self):
         try:
-            return self.lines.readline()
+            return self.line()
         except (OSError, ValueError):
             return b""
 

@@ -1,4 +1,5 @@
 """API v1's SDN, field by field, as the 2017 platform's clients use it."""
+import ipaddress
 import threading
 
 import pytest
@@ -305,11 +306,19 @@ def test_flows(own, v1, base):
     assert switches["Away"][1]["error"] == "Away is away"
 
 
-def test_switches_of_one_number_stay_apart(own, v1):
+@pytest.mark.parametrize("number", ["0000000000000001", "00000a636e736d01", "", "x"])
+def test_switches_of_one_number_stay_apart(own, v1, number):
     for agent in own.agents.values():
-        agent.answers = answer("0000000000000001")
+        agent.answers = answer(number)
     switches = v1.get(f"{BASE}/flows").json()
     assert {s["instanceId"] for s in switches.values()} == {"Agent.1", "Agent.2", "Away"}
+
+
+def test_our_bridges_are_told_apart_by_their_nodes_addresses(own, v1):
+    """They all have one hardware address, which a switch's number comes from."""
+    own.agents["Agent.1"].answers = answer("00000a636e736d01")
+    address = int(ipaddress.IPv4Address(own.admin.spec("nodes", "Agent.1")["address"]))
+    assert v1.get(f"{BASE}/flows").json()[f"openflow:{address}"]["instanceId"] == "Agent.1"
 
 
 def test_one_that_is_silent_does_not_hide_the_others(own, v1):

@@ -97,11 +97,22 @@ def test_what_would_cut_it_off_is_refused(lab, on):
     assert answer.status == 409
 
 
+def reaches(host, server):
+    return host.run(["socat", "-u", "OPEN:/dev/null", f"TCP:{server},connect-timeout=1"],
+                    check=False, timeout=20).returncode == 0
+
+
 @pytest.mark.logs("isn't in force", "not connected")
 def test_forced_it_is_undone(lab, on):
+    server = on.out(["ss", "-tnH", "dport", "=", ":8444"]).split()[4]
+    assert reaches(on, server)
     made = lab.api.post("/sdn/filters?force=true", CUTTING)
     assert made["status"]["confirmBy"]
+    wait_for("it to be cut off", lambda: not reaches(on, server), 10)
+    answer = lab.api.raw("POST", f"/api/v2/sdn/filters/{made['id']}/confirm")
+    assert answer.status == 409 and "not confirmed: Agent.1" in answer.json()["detail"]
     wait_for("nothing of it", lambda: lab.api.get("/sdn/filters")["items"] == [], TRIAL_S + 15)
+    wait_for("the way back", lambda: reaches(on, server), 30)
     wait_for("the node", lambda: is_on(lab, "Agent.1"), 30)
 
 

@@ -293,7 +293,7 @@ static void row_done(struct public *p, struct public_row *row, int rebuilt)
     if (row->renamed) {
         row->packets = row->bytes = 0; /* those were another filter's */
     } else if (row->in_kernel && (rebuilt || row->waits)) {
-        public_row_bank(row);
+        public_row_bank(p, row);
     }
     if (row->claims == 0) {
         public_row_free(p, row);
@@ -439,7 +439,6 @@ int public_commit(struct public *p, struct error *error)
     }
     if (loses_counts(p, rebuild)) {
         public_counters_read(p, NULL);
-        p->saved_usec = 0; /* bases are in no other place: to be saved soon */
     }
     commands_begin(&commands);
     if (p->rows_len == 0) {

@@ -34,15 +34,21 @@ static char *path_of(const struct public *p)
 
 /* --- reading --- */
 
+struct reading {
+    struct public *p;
+    struct public_set *set;
+};
+
 static void on_counter(void *arg, const struct public_kernel_element *element)
 {
-    struct public_row *row = public_row_find(arg, element->key, element->key_size);
+    const struct reading *reading = arg;
+    struct public_row *row = public_row_find(reading->set, element->key, element->key_size);
 
     if (!row || !row->in_kernel) {
         return; /* somebody else's; the event of that makes us look */
     }
     if (element->packets < row->packets || element->bytes < row->bytes) {
-        public_row_bank(row);
+        public_row_bank(reading->p, row);
     }
     row->packets = element->packets;
     row->bytes = element->bytes;
@@ -51,10 +57,11 @@ static void on_counter(void *arg, const struct public_kernel_element *element)
 int public_counters_read(struct public *p, struct error *error)
 {
     omap_foreach (e, &p->sets) {
-        struct public_set *set = e->value;
-        int rc = set->in_kernel
-                     ? public_kernel_elements(p->kernel, PUBLIC_TABLE, e->key, on_counter, set)
-                     : 0;
+        struct reading reading = {p, e->value};
+        int rc = 0;
+        if (reading.set->in_kernel) {
+            rc = public_kernel_elements(p->kernel, PUBLIC_TABLE, e->key, on_counter, &reading);
+        }
         if (rc < 0 && rc != -ENOENT && rc != -EAGAIN) {
             return error_set(error, error_status(rc), NULL, "cannot read counters: %s",
                              strerror(-rc));
@@ -211,9 +218,11 @@ void public_counters_save(struct public *p, int now)
     _cleanup_free_ char *path = path_of(p);
     int64_t usec = clock_monotonic_usec();
 
+    now = now || p->is_urgent || p->saved_usec == 0;
     if (!p->unsaved || !p->loaded || (!now && usec < p->saved_usec + SAVE_SEC * 1000000LL)) {
         return;
     }
+    p->is_urgent = 0;
     p->saved_usec = usec;
     int is_empty = p->held.len == 0 && !p->has_overlay;
     int rc = is_empty ? public_counters_forget(p, NULL) : write_file(p, path);

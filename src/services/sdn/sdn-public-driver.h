@@ -104,7 +104,8 @@ struct public
     int is_faithful;       /* this nft lists things as we make them */
     json_t *made, *listed; /* if not: what we made last, and how it lists that */
 
-    int unsaved; /* the file has older numbers */
+    int unsaved;   /* the file has older numbers */
+    int is_urgent; /* and they are nowhere else */
     int64_t saved_usec;
     int loaded; /* the file's numbers have been compared with the kernel's */
 };
@@ -132,8 +133,8 @@ struct public_row *public_row_found(struct public *p, struct public_set *set,
 struct public_row *public_row_find(struct public_set *set, const uint8_t *key, size_t key_size);
 /* To be called after each change of a row: puts it into the list or takes it out of it. */
 void public_row_changed(struct public *p, struct public_row *row);
-/* Its numbers are gone with it: its owner keeps them. */
-void public_row_bank(struct public_row *row);
+/* Its numbers are gone with it: its owner keeps them, and they are in no other place any more. */
+void public_row_bank(struct public *p, struct public_row *row);
 void public_row_free(struct public *p, struct public_row *row);
 
 /* --- sdn-public-nics.c --- */

@@ -118,8 +118,12 @@ static struct public_row *make_row(struct public_set *set, struct public_held *o
     return row;
 }
 
-void public_row_bank(struct public_row *row)
+void public_row_bank(struct public *p, struct public_row *row)
 {
+    if (row->packets == 0) {
+        return;
+    }
+    p->unsaved = p->is_urgent = 1;
     row->owner->base_packets += row->packets;
     row->owner->base_bytes += row->bytes;
     row->packets = row->bytes = 0;

@@ -257,7 +257,7 @@ static void on_element(void *arg, const struct public_kernel_element *element)
         row->renamed = !id || strcmp(id, row->owner->id) != 0;
     }
     if (element->packets < row->packets || element->bytes < row->bytes) {
-        public_row_bank(row);
+        public_row_bank(reading->p, row);
     }
     row->packets = element->packets;
     row->bytes = element->bytes;
@@ -277,7 +277,7 @@ static void settle_rows(struct public *p, struct public_set *set)
     omap_foreach (e, &set->rows) {
         struct public_row *row = e->value;
         if (!row->seen) {
-            public_row_bank(row);
+            public_row_bank(p, row);
             row->in_kernel = row->renamed = 0;
         }
         row->seen = 0;
