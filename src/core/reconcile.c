@@ -325,23 +325,16 @@ static void conclude(struct reconcile *r)
     }
 }
 
-/* A pass over many makes as many trees, among which is what stays: free() alone would keep most of
- * that for the process. */
-static void tidy(struct reconcile *r, uint64_t now)
-{
-    if (r->tidy_due <= now) {
-        r->tidy_due = NEVER;
-        malloc_trim(0);
-    }
-}
-
 static void on_timer(uv_timer_t *timer)
 {
     struct reconcile *r = timer->data;
     uint64_t began = uv_hrtime(), now = in_msec(r, 0);
 
     r->due = NEVER;
-    tidy(r, now);
+    if (r->tidy_due <= now) {
+        r->tidy_due = NEVER;
+        malloc_trim(0); /* a pass makes trees among what stays: free() alone would keep most */
+    }
     trials_end(&r->trials, now, mark_owners, r);
     for (size_t i = 0; i < r->driver_len; i++) {
         if (r->drivers[i].due <= now) {
@@ -398,22 +391,11 @@ static void sort_out(struct reconcile *r, const char *key)
     }
 }
 
-/* Few are on trial, so only those are made trees. */
-static void sort_trial(struct reconcile *r, const char *key)
-{
-    const char *text = omap_get(&r->replica.resources, key);
-    int may_be = text && strstr(text, "\"confirmWithin\"");
-    json_t *body = may_be ? replica_body(&r->replica, key) : NULL;
-
-    trials_put(&r->trials, key, body, uv_now(r->loop));
-    json_decref(body);
-}
-
 static void on_changed(void *arg, const char *key)
 {
     struct reconcile *r = arg;
 
-    sort_trial(r, key);
+    trials_put(&r->trials, key, omap_get(&r->replica.resources, key), uv_now(r->loop));
     mark_owners(r, key);
     sort_out(r, key);
 }
@@ -555,7 +537,7 @@ static void load(struct reconcile *r)
         r->known = 1;
         omap_foreach (resource, &r->replica.resources) {
             sort_out(r, resource->key);
-            sort_trial(r, resource->key);
+            trials_put(&r->trials, resource->key, resource->value, in_msec(r, 0));
         }
     } else if (rc != -ENOENT) {
         rename(r->path, aside);

@@ -1,5 +1,8 @@
 #include "core/trials.h"
 
+#include <jansson.h>
+#include <string.h>
+
 #include "lib/json.h"
 #include "lib/mem.h"
 
@@ -8,7 +11,7 @@ enum {
 };
 
 struct trial {
-    json_t *body;
+    char *body;
     uint64_t due;
     int is_over;
 };
@@ -18,23 +21,35 @@ static void free_trial(void *value)
     struct trial *trial = value;
 
     if (trial) {
-        json_decref(trial->body);
+        free(trial->body);
         free(trial);
     }
 }
 
-void trials_put(struct trials *trials, const char *key, const json_t *body, uint64_t now)
+/* How long it may stay; 0: for ever. Few are on trial, so only those are made trees. */
+static json_int_t seconds_of(const char *body)
 {
-    json_int_t sec = json_get_integer(body, "confirmWithin", 0);
+    json_t *tree = NULL;
+
+    if (body && strstr(body, "\"confirmWithin\"")) {
+        tree = json_loads(body, JSON_DECODE_ANY, NULL);
+    }
+    json_int_t sec = json_get_integer(tree, "confirmWithin", 0);
+    json_decref(tree);
+    return sec;
+}
+
+void trials_put(struct trials *trials, const char *key, const char *body, uint64_t now)
+{
+    json_int_t sec = seconds_of(body);
     struct trial *before = omap_get(&trials->by_key, key);
 
     if (sec <= 0) {
         free_trial(omap_del(&trials->by_key, key));
-    } else if (!before || !json_equal(before->body, (json_t *)body)) {
+    } else if (!before || strcmp(before->body, body) != 0) {
         struct trial *trial = xnew(struct trial);
         sec = sec < CONFIRM_SEC_MAX ? sec : CONFIRM_SEC_MAX;
-        *trial =
-            (struct trial){.body = json_incref((json_t *)body), .due = now + (uint64_t)sec * 1000};
+        *trial = (struct trial){.body = xstrdup(body), .due = now + (uint64_t)sec * 1000};
         free_trial(omap_put(&trials->by_key, key, trial));
     }
 }

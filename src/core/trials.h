@@ -17,7 +17,7 @@ struct trials {
 };
 
 /* The resource is this now; NULL: gone. `now` in the loop's milliseconds. */
-void trials_put(struct trials *trials, const char *key, const json_t *body, uint64_t now);
+void trials_put(struct trials *trials, const char *key, const char *body, uint64_t now);
 
 /* Was it undone? */
 int trials_is_over(const struct trials *trials, const char *key);

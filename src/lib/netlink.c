@@ -456,6 +456,20 @@ int netlink_route_delete(struct netlink *nl, const struct netlink_route *route)
     return route_change(nl, RTM_DELROUTE, 0, route);
 }
 
+int netlink_route_delete_local(struct netlink *nl, uint32_t address)
+{
+    struct rtmsg rtm = {.rtm_family = AF_INET,
+                        .rtm_dst_len = 32,
+                        .rtm_table = RT_TABLE_LOCAL,
+                        .rtm_scope = RT_SCOPE_NOWHERE, /* any */
+                        .rtm_type = RTN_LOCAL};
+    struct nl_msg *msg =
+        netlink_message(RTM_DELROUTE, NLM_F_REQUEST | NLM_F_ACK, &rtm, sizeof rtm);
+
+    nla_put_u32(msg, RTA_DST, htonl(address));
+    return netlink_change(nl, msg);
+}
+
 static int take_index(struct nl_msg *msg, struct netlink_answer *answer)
 {
     struct nlattr *attrs[RTA_MAX + 1];

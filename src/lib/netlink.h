@@ -99,6 +99,9 @@ int netlink_routes(struct netlink *nl, struct netlink_route **ret_routes, size_t
 int netlink_route_add(struct netlink *nl, const struct netlink_route *route);
 int netlink_route_delete(struct netlink *nl, const struct netlink_route *route);
 
+/* Takes away the route by which the kernel keeps packets to an address of its own for itself. */
+int netlink_route_delete_local(struct netlink *nl, uint32_t address);
+
 /* The index of the link through which packets to `address` leave. */
 int netlink_route_lookup(struct netlink *nl, uint32_t address, int *ret_index);
 

@@ -1,5 +1,6 @@
 """sdn's datapath: the overlay through the bridge and the namespace, on and off while packets flow,
 and whatever somebody takes away of it. (test_sdn_datapath_openvpn.py: the same on OpenVPN.)"""
+import contextlib
 import signal
 
 import pytest
@@ -155,3 +156,42 @@ def test_leave_with_sdn_on(lab):
     for part, lines in before.items():
         assert after[part] == lines, part
     lab.remove("Guest")
+
+
+@contextlib.contextmanager
+def smaller_mtu(host, device):
+    """By the device of the default route, but its real one stays: its peers' packets do arrive."""
+    host.ip("link add small type veth peer name small0", "link set small mtu 1400 up",
+            "link set small0 up", "route add 1.1.1.1 dev small")
+    try:
+        wait_for("the smaller MTU", lambda: "mtu 1320" in host.out(["ip", "link", "show", device]),
+                 10)
+        yield
+    finally:
+        host.ip("link del small")
+    wait_for("the MTU again", lambda: "mtu 1420" in host.out(["ip", "link", "show", device]), 10)
+
+
+def test_nodes_with_different_mtus(lab, on):
+    """Large packets to a node that takes smaller ones: its namespace is a hop, and says so."""
+    here = lab.overlay_address("Agent.1")
+    with smaller_mtu(on, "cnsmo-up"):
+        told = lab.host("Agent.2").run(["ping", "-n", "-c", 3, "-W", 1, "-M", "do", "-s", 1392, here],
+                                       check=False).stdout
+        assert f"From {here}" in told and "mtu = 1320" in told
+        for name, other in (("Agent.1", "Agent.2"), ("Agent.2", "Agent.1")):
+            wait_for(f"large packets from {name}",
+                     lambda: lab.host(name).ping(lab.overlay_address(other), size=1392), 5)
+    lab.host("Agent.2").ip("route flush cache")
+
+
+def test_the_namespace_keeps_no_packets(lab, on):
+    """Its own address is there for its messages alone, whoever brings its loopback up."""
+    address = lab.overlay_address("Agent.1")
+    on.run([*IN_NAMESPACE, "ip", "link", "set", "lo", "up"])
+    try:
+        wait_for("the way to the host", lambda: "dev cnsmo-dn" in on.out(
+            [*IN_NAMESPACE, "ip", "route", "get", address]), 5)
+        wait_pings(lab.host("Agent.2"), address)
+    finally:
+        on.run([*IN_NAMESPACE, "ip", "link", "set", "lo", "down"])

@@ -5,6 +5,7 @@
  *     vpn-look.c             what of ours is on the host
  *     vpn-device.c           device, address, routes, sysctl, MTU; asks the fabrics
  *     vpn-inner.c            the namespace that the tunnel is in when sdn is on, and the way there
+ *     vpn-voice.c            whose address the namespace's own messages have
  *     vpn-guard.c            the nftables table
  *     vpn-report.c           facts and status
  *     vpn-key.c              WireGuard's private key, and the next one; running programs
@@ -96,8 +97,10 @@ struct vpn_inner_state {
     size_t routes_len;
     struct netlink_neighbour *neighbours; /* in the namespace */
     size_t neighbours_len;
-    int furnished; /* its sysctls are as we set them */
-    int offloads;  /* the veth's inner end leaves checksums to others */
+    int lo_index;   /* of its loopback device */
+    uint32_t voice; /* whose address its own messages have; 0: not one that would do */
+    int furnished;  /* its sysctls are as we set them */
+    int offloads;   /* the veth's inner end leaves checksums to others */
 };
 
 /* What of ours is on the host, but for peers. */
@@ -239,6 +242,9 @@ int vpn_inner_apply(struct vpn *v, struct error *error);
 /* Address, routes and neighbours of both sides; when tunnel and bridge are there. */
 int vpn_inner_connect(struct vpn *v, struct error *error);
 int vpn_inner_remove(struct vpn *v, struct error *error);
+/* The address that ICMP errors of the namespace come from. */
+void vpn_voice_look(struct vpn *v, struct vpn_inner_state *inner);
+int vpn_voice_apply(struct vpn *v);
 /* Lets go of the namespace; it stays. */
 void vpn_inner_release(struct vpn *v);
 

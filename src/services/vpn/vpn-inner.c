@@ -42,6 +42,7 @@ static const struct {
     {"/proc/sys/net/ipv4/ip_forward", "1"},
     {"/proc/sys/net/ipv4/conf/all/rp_filter", "0"},
     {"/proc/sys/net/ipv4/conf/default/rp_filter", "0"},
+    {"/proc/sys/net/ipv4/conf/all/accept_local", "1"}, /* what the host sends: vpn-voice.c */
     {"/proc/sys/net/ipv4/conf/all/send_redirects", "0"},
     {"/proc/sys/net/ipv4/conf/default/send_redirects", "0"},
     {"/proc/sys/net/ipv6/conf/all/disable_ipv6", "1"},
@@ -164,6 +165,7 @@ static int look_at_links(struct vpn *v, struct vpn_device_state *state)
     for (size_t i = 0; i < len; i++) {
         if (strcmp(links[i].name, "lo") == 0) {
             marked = strcmp(links[i].alias, NETLINK_ALIAS) == 0;
+            inner->lo_index = links[i].index;
         } else if (strcmp(links[i].name, OVERLAY_INNER) == 0) {
             inner->inner = links[i];
         } else if (!state->link.index && strncmp(links[i].name, "cnsmo", 5) == 0) {
@@ -191,6 +193,7 @@ int vpn_inner_look(struct vpn *v, struct vpn_device_state *state)
     rc = rc < 0 ? rc : netlink_routes(v->inner.nl, &inner->routes, &inner->routes_len);
     rc = rc < 0 ? rc : netlink_neighbours(v->inner.nl, &inner->neighbours, &inner->neighbours_len);
     if (rc == 0) {
+        vpn_voice_look(v, inner);
         inner->furnished = netns_run(v->inner.fd, read_sysctls, NULL) == 1;
         inner->offloads = netns_run(v->inner.fd, read_offloads, NULL) == 1;
     }
@@ -329,7 +332,8 @@ static int is_built(const struct vpn *v, const struct vpn_device_state *state)
     unsigned mtu_bytes = wanted_mtu(v, state);
 
     return inner->present && !inner->strange && inner->furnished &&
-           is_ready(&inner->port, mtu_bytes) && is_ready(&inner->inner, mtu_bytes) &&
+           inner->voice == v->self.address && is_ready(&inner->port, mtu_bytes) &&
+           is_ready(&inner->inner, mtu_bytes) &&
            memcmp(inner->inner.hardware, INNER.hardware, sizeof INNER.hardware) == 0;
 }
 
@@ -477,6 +481,7 @@ int vpn_inner_apply(struct vpn *v, struct error *error)
     }
     rc = prepare(v->inner.nl, &v->device.inner.inner, mtu_bytes);
     rc = rc < 0 ? rc : prepare(v->nl, &v->device.inner.port, mtu_bytes);
+    rc = rc < 0 ? rc : vpn_voice_apply(v);
     return vpn_failed(rc, error, "set up the veth " OVERLAY_PORT);
 }
 
