@@ -6,7 +6,7 @@ Both stand in one lab and take turns, and only the one whose turn it is has traf
 import contextlib
 import time
 
-from lab_rig import LabError
+from lab_rig import LabError, wait_for
 from lab_rows import explain
 from rig import busy_seconds, median, percentile
 from sdn_rig import OvnAcls, Sdn, sdn_lab
@@ -214,6 +214,9 @@ def compare_traffic(report, lab, sizes):
 def sinks(lab, names):
     servers = [lab.host(name).spawn(["iperf3", "-s"]) for name in names]
     try:
+        for name in names:
+            wait_for(f"iperf3 on {name}", lambda one=lab.host(name): ":5201" in one.out(
+                ["ss", "-ltn"]), 10)
         yield
     finally:
         for server in servers:
