@@ -193,6 +193,48 @@ def test_bad_counters_end_the_link(own, values):
     own.admin.delete("/api/v2/nodes/Odd")
 
 
+def test_what_an_agent_makes_up_is_not_counted(own, one, filter_id):
+    """Neither of another node's filter nor of none, nor under any number of parts."""
+    made = own.admin.create("sdn/filters", {"node": "Agent.2", "protocol": "icmp"}).json()["id"]
+    one.count({f"sdn/filter/{made}": [7, 7], f"sdn/filter/{made}/public": [7, 7],
+               "sdn/filter/4711": [7, 7], "sdn/filter": [7, 7], "x": [7, 7], "/": [7, 7],
+               "sdn/self/Agent.2": [7, 7], f"sdn/filter/{filter_id}": [2, 2]})
+    shows(own, f"{FILTERS}/{filter_id}", 2)
+    assert own.admin.get(f"{FILTERS}/{made}/series").json()["points"] == []
+    assert f'filter="{made}"' not in own.admin.get("/metrics").text
+    own.admin.delete(f"{FILTERS}/{made}")
+
+
+def test_huge_counters(own, one, filter_id):
+    name, huge = f"sdn/filter/{filter_id}", (1 << 63) - 1
+    one.count({name: [huge, huge], f"{name}/public": [huge, huge]})
+    own.agents["Agent.2"].count({name: [huge, huge]})
+    assert shows(own, f"{FILTERS}/{filter_id}", huge)["bytes"] == huge
+    [point] = own.admin.get(f"{FILTERS}/{filter_id}/series").json()["points"]
+    assert point["packets"] == huge
+
+
+def test_a_filter_that_moves_takes_no_counter_along(own, one):
+    """The agent that had it is away, and tells nothing of that."""
+    agent = Agent(own, own.admin, "Silent", own.folder, services=["vpn", "sdn"])
+    made = own.admin.create("sdn/filters", {"node": "Silent", "protocol": "icmp"}).json()["id"]
+    stream = Stream(own.admin, "/api/v2/watch?kinds=counters")
+    assert stream.next()[0] == "ready"
+    agent.count({f"sdn/filter/{made}": [5, 5]})
+    shows(own, f"{FILTERS}/{made}", 5)
+    own.admin.patch(f"{FILTERS}/{made}", json={"spec": {"node": "Agent.1"}})
+    until("it is told", lambda: counters_event(stream, f"sdn/filter/{made}")
+          == {"node": "Silent", "totals": {f"sdn/filter/{made}": None}})
+    stream.close()
+    agent.count({f"sdn/filter/{made}": [6, 6]})  # too late
+    one.count({f"sdn/filter/{made}": [1, 1]})
+    shows(own, f"{FILTERS}/{made}", 1)
+    assert own.admin.get(f"{FILTERS}/{made}/series").json()["points"][-1]["packets"] == 1
+    agent.close()
+    own.admin.delete(f"{FILTERS}/{made}")
+    own.admin.delete("/api/v2/nodes/Silent")
+
+
 def test_counters_of_a_deleted_node_are_gone(own, filter_id):
     agent = Agent(own, own.admin, "Short", own.folder, services=["vpn", "sdn"])
     agent.count({f"sdn/filter/{filter_id}": [100, 6000]})
