@@ -37,6 +37,15 @@ static int has_labels(const json_t *node_spec, const json_t *selector)
     return 1;
 }
 
+int sdn_holds_on(const json_t *filter_spec, const char *node, const json_t *node_spec)
+{
+    const char *named = json_get_string(filter_spec, "node", NULL);
+
+    return sdn_runs_on(node_spec) &&
+           (named ? strcmp(named, node) == 0
+                  : has_labels(node_spec, json_object_get(filter_spec, "selector")));
+}
+
 static void look_at_node(void *arg, const char *node, const json_t *value)
 {
     struct walking *w = arg;
