@@ -296,6 +296,16 @@ int counters_get(const struct counters *counters, const char *node, const char *
     return c ? 0 : -ENOENT;
 }
 
+size_t counters_len(const struct counters *counters)
+{
+    size_t len = 0;
+
+    omap_foreach (e, &counters->sizes) {
+        len += *(const size_t *)e->value;
+    }
+    return len;
+}
+
 struct count counters_each(const struct counters *counters, const char *name,
                            counters_each_fn *each, void *arg)
 {

@@ -73,6 +73,9 @@ void counters_done(struct counters *counters);
 int counters_get(const struct counters *counters, const char *node, const char *name,
                  struct count *ret_total);
 
+/* How many there are, on all nodes. */
+size_t counters_len(const struct counters *counters);
+
 /* Calls `each` for every node that has the counter. Returns the sum. */
 typedef void counters_each_fn(void *arg, const char *node, struct count total);
 struct count counters_each(const struct counters *counters, const char *name,

@@ -181,6 +181,22 @@ def test_metrics(own, one, filter_id):
     assert 'cnsmo_sdn_node_in_packets_total{node="Agent.1"} 5000' in lines
 
 
+def test_metrics_are_bounded(own, one, filter_id):
+    """By node only as long as that isn't too much to read every few seconds."""
+    agent = Agent(own, own.admin, "Chatty", own.folder, services=["vpn", "sdn"])
+    for begin in range(0, 50000, 1000):
+        agent.count({f"sdn/node/{i}": [1, 1] for i in range(begin, begin + 1000)})
+    for counter in (one, own.agents["Agent.2"]):
+        counter.count({f"sdn/filter/{filter_id}": [3, 180]})
+    shows(own, f"{FILTERS}/{filter_id}", 6)
+    until("the sum is there", lambda: f'cnsmo_sdn_filter_packets_total{{filter="{filter_id}"}} 6'
+          in own.admin.get("/metrics").text.splitlines())
+    agent.close()
+    own.admin.delete("/api/v2/nodes/Chatty")
+    assert (f'cnsmo_sdn_filter_packets_total{{filter="{filter_id}",node="Agent.1"}} 3'
+            in own.admin.get("/metrics").text.splitlines())
+
+
 @pytest.mark.parametrize("values", [
     {"sdn/filter/1": [1]}, {"sdn/filter/1": [-1, 0]}, {"sdn/filter/1": "1"}, {"": [1, 1]}, [],
     {f"sdn/filter/{i}": [1, 1] for i in range(1001)}])

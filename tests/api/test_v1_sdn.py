@@ -329,6 +329,15 @@ def test_one_that_is_silent_does_not_hide_the_others(own, v1):
     assert "error" not in switches["Agent.1"]
 
 
+def test_too_many_flows_are_left_out(own, v1):
+    for number, agent in enumerate(own.agents.values()):
+        agent.answers = answer(f"{number + 1:016x}", *[{}] * 12000)
+    switches = v1.get(f"{BASE}/flows").json().values()
+    assert sorted(len(s["flows"]) for s in switches) == [0, 0, 12000]
+    assert sum(s.get("error") == "left out: there are too many flows for one answer"
+               for s in switches) == 1
+
+
 # --- who may, and how it is seen -------------------------------------------------------------------
 
 def test_roles(own, v1):
