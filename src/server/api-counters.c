@@ -97,7 +97,10 @@ static void on_flows(void *arg, const json_t *body, const struct error *error)
     } else if (body) {
         call_reply_json(call, 200, json_incref((json_t *)body));
     } else {
-        call_fail(call, error);
+        /* What the agent says is no verdict on the caller: "401" would log him out. */
+        struct error told;
+        error_set(&told, error->status >= 500 ? error->status : 503, NULL, "%s", error->detail);
+        call_fail(call, &told);
     }
 }
 

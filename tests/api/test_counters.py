@@ -280,6 +280,13 @@ def test_flows_are_asked_for(own, one):
     assert reply.status_code == 200 and reply.json() == FLOWS
 
 
+@pytest.mark.parametrize("status, shown", [(401, 503), (404, 503), (507, 507), (200, 500)])
+def test_an_agent_is_no_judge_of_the_caller(own, one, status, shown):
+    one.answers = {"sdn/flows": {"status": status, "detail": "no", "pointer": "/x"}}
+    reply = own.admin.get("/api/v2/nodes/Agent.1/sdn/flows")
+    assert problem(reply, shown) and "pointer" not in reply.json()
+
+
 def test_the_agents_refusal_is_passed_on(own, one):
     one.answers = {"sdn/flows": {"status": 503, "detail": "ovs-vswitchd doesn't answer"}}
     reply = own.admin.get("/api/v2/nodes/Agent.1/sdn/flows")
