@@ -120,10 +120,12 @@ int api_check_sdn(const struct api *api, const char *node, struct error *error)
 
 static void get_flows(struct api_call *call)
 {
+    static const char *const PARAMETERS[] = {NULL};
     const char *id = http_param(call->request, "id");
     struct error error;
 
-    if (api_check_sdn(call->api, id, &error) < 0) {
+    if (call_check_query(call, PARAMETERS, &error) < 0 ||
+        api_check_sdn(call->api, id, &error) < 0) {
         call_fail(call, &error);
         return;
     }

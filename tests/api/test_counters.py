@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from agents import Agent
-from helpers import Server, Stream, problem, until
+from agents import Agent, with_agents
+from helpers import Stream, problem, until
 
 FILTERS = "/api/v2/sdn/filters"
 FLOWS = {"datapathId": "0000a63636e736d1", "datapath": "netdev", "truncated": False,
@@ -15,18 +15,11 @@ FLOWS = {"datapathId": "0000a63636e736d1", "datapath": "netdev", "truncated": Fa
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("counters"))
-    server.init()
-    server.start()
-    server.admin = server.login()
-    server.agents = {name: Agent(server, server.admin, name, server.folder,
-                                 services=["vpn", "sdn"]) for name in ("Agent.1", "Agent.2")}
-    server.admin.create("nodes", {"services": ["vpn", "sdn"]}, "Away")
-    server.admin.create("nodes", {}, "Plain")
-    yield server
-    for agent in server.agents.values():
-        agent.close()
-    server.stop()
+    sdn = {"services": ["vpn", "sdn"]}
+    for server in with_agents(tmp_path_factory.mktemp("counters"), {"Agent.1": sdn, "Agent.2": sdn}):
+        server.admin.create("nodes", sdn, "Away")
+        server.admin.create("nodes", {}, "Plain")
+        yield server
 
 
 @pytest.fixture
@@ -131,6 +124,10 @@ def test_series(own, one, filter_id, step):
 @pytest.mark.parametrize("query", ["step=1", "step=", "step=5x", "step=5&step=60", "from=1"])
 def test_series_parameters(own, filter_id, path, query):
     problem(own.admin.get(f"{path.replace('ID', filter_id)}?{query}"), 400)
+
+
+def test_flows_have_no_parameters(own):
+    problem(own.admin.get("/api/v2/nodes/Agent.1/sdn/flows?table=1"), 400)
 
 
 @pytest.mark.parametrize("path", ["sdn/filters/4711/series", "sdn/flows/4711/series",

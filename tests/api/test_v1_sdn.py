@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from agents import Agent
-from helpers import ADMIN, PASSWORD, Server, Stream, problem, until
+from agents import Agent, with_agents
+from helpers import ADMIN, PASSWORD, Stream, problem, until
 
 BASES = ["/api/v1/services/sdn", "/api/v1/sdn"]
 BASE = BASES[0]
@@ -15,21 +15,14 @@ BODY = {"tcp-destination-port": 1919, "ip4-destination": "134.157.24.35/16",
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("v1-sdn"))
-    server.init()
-    server.start()
-    server.admin = server.login()
-    server.agents = {name: Agent(server, server.admin, name, server.folder,
-                                 services=["vpn", "sdn"]) for name in ("Agent.1", "Agent.2")}
-    server.admin.create("nodes", {"services": ["vpn", "sdn"]}, "Away")
-    server.admin.create("nodes", {}, "Plain")
-    reply = server.client().post("/api/v1/Authenticate", json={"username": ADMIN,
-                                                               "password": PASSWORD})
-    server.v1 = server.client(reply.json()["token"])
-    yield server
-    for agent in server.agents.values():
-        agent.close()
-    server.stop()
+    sdn = {"services": ["vpn", "sdn"]}
+    for server in with_agents(tmp_path_factory.mktemp("v1-sdn"), {"Agent.1": sdn, "Agent.2": sdn}):
+        server.admin.create("nodes", sdn, "Away")
+        server.admin.create("nodes", {}, "Plain")
+        reply = server.client().post("/api/v1/Authenticate", json={"username": ADMIN,
+                                                                   "password": PASSWORD})
+        server.v1 = server.client(reply.json()["token"])
+        yield server
 
 
 @pytest.fixture
