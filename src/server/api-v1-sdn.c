@@ -361,8 +361,13 @@ static void v1_flows(struct api_call *call)
     READ_ROUTE(path_, v1_flow_statistics, hidden_, "What a blocking flow has dropped",            \
                INTEGERS("numPackets", "numBytes"), .parameters = FLOW_PARAMETER)
 #define TRAFFIC_ROUTE(path_, hidden_)                                                             \
-    READ_ROUTE(path_, v1_traffic, hidden_, "Packets to and from a node",                          \
-               INTEGERS("inTraffic", "outTraffic"))
+    {                                                                                             \
+        .method = "GET", .path = path_, .role = ROLE_VIEWER, .form = FORM_V1,                     \
+        .handler = v1_traffic, .hidden = (hidden_), .makes_conflicts = 1, .doc = {                \
+            .summary = "Packets to and from a node (API v1)",                                     \
+            .response = INTEGERS("inTraffic", "outTraffic")                                       \
+        }                                                                                         \
+    }
 #define BLOCK_ROUTE(base_, hidden_)                                                               \
     {                                                                                             \
         .method = "PUT", .path = base_ "/blockbyport", .role = ROLE_OPERATOR,                     \
