@@ -25,21 +25,26 @@ static void tell(struct deployment *d, const char *node, const json_t *totals)
     }
 }
 
-/* Counters are of a resource that the node has ("sdn/filter/7" of sdn/filter/7/<node>), or of the
- * node itself ("sdn/node/in"): so what an agent makes up isn't kept, nor what it tells too late.
- */
+/* Counters are of a resource that the node has ("sdn/filter/7" of sdn/filter/7 or
+ * sdn/filter/7/<node>), or of the node itself ("sdn/node/in"): so what an agent makes up isn't
+ * kept, nor what it tells too late. */
 static int is_known(const struct deployment *d, const char *node, const char *total)
 {
+    const struct member *member = channels_member(&d->channels, node);
     const char *slash = strchr(total, '/');
+    _cleanup_free_ char *own = xasprintf("%s/%s", total, node);
 
     if (slash && strncmp(slash, "/node/", 6) == 0) {
         return 1;
     }
-    _cleanup_free_ char *name = xasprintf("node/%s", node);
-    _cleanup_free_ char *key = xasprintf("%s/%s", total, node);
-    const struct channel *channel = channels_get(&d->channels, name);
-
-    return channel && omap_get(&channel->resources, key);
+    for (size_t i = 0; member && i < member->len; i++) {
+        const struct omap *resources = &member->channels[i].channel->resources;
+        if (member->channels[i].until == 0 &&
+            (omap_get(resources, own) || omap_get(resources, total))) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 static void put_one(struct deployment *d, const char *node, const char *name, const json_t *value,
@@ -80,20 +85,35 @@ void fleet_counters(struct deployment *d, const char *node, const json_t *values
     json_decref(totals);
 }
 
+static void drop(struct deployment *d, const char *node, const char *total)
+{
+    if (counters_drop(&d->counters, node, total)) {
+        json_t *totals = json_pack("{s:n}", total);
+        d->counted = 1;
+        tell(d, node, totals);
+        json_decref(totals);
+    }
+}
+
+static void note_node(void *arg, const char *node, struct count total)
+{
+    omap_put(arg, node, arg);
+}
+
 void counting_gone(struct deployment *d, const char *channel, const char *key)
 {
     const char *node = strrchr(key, '/');
+    struct omap nodes = {0};
 
-    if (!node || strncmp(channel, "node/", 5) != 0 || strcmp(channel + 5, node + 1) != 0) {
-        return;
+    if (node && strncmp(channel, "node/", 5) == 0 && strcmp(channel + 5, node + 1) == 0) {
+        _cleanup_free_ char *total = xstrndup(key, (size_t)(node - key));
+        drop(d, node + 1, total);
     }
-    _cleanup_free_ char *total = xstrndup(key, (size_t)(node - key));
-    if (counters_drop(&d->counters, node + 1, total)) {
-        json_t *totals = json_pack("{s:n}", total);
-        d->counted = 1;
-        tell(d, node + 1, totals);
-        json_decref(totals);
+    counters_each(&d->counters, key, note_node, &nodes); /* one that several nodes have */
+    omap_foreach (e, &nodes) {
+        drop(d, e->key, key);
     }
+    omap_clear(&nodes, NULL);
 }
 
 void counting_generation(struct deployment *d)
