@@ -297,6 +297,7 @@ static void leave_object(struct sdn *s, struct sdn_object *object)
 {
     wake_shadowed(s);
     sdn_unwant(&s->objects, object);
+    sdn_mark(&s->objects, object);
     free(TAKE(object->error));
     object->is_leaving = 1;
     if (object->found_len == 0 && !object->is_changing && !object->is_read) {
@@ -349,8 +350,9 @@ static void tell_refusal(struct sdn *s, struct backend_item *item)
         item->result = RESULT_FAILED;
         item->error = *object->error;
         object->is_error_told = 1;
-    } else if (object) {
+    } else if (object && object->error) {
         free(TAKE(object->error));
+        sdn_mark(&s->objects, object);
     }
 }
 

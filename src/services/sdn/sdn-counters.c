@@ -95,6 +95,7 @@ int sdn_counters_save(struct sdn *s)
 {
     _cleanup_buf_ struct buf text = BUF_INIT(SDN_COUNTERS_MAX);
     _cleanup_free_ char *path = path_of(s);
+    int64_t began = clock_monotonic_usec();
 
     int rc = fault_point();
     if (rc == 0) {
@@ -104,6 +105,7 @@ int sdn_counters_save(struct sdn *s)
         rc = file_write_atomic(path, text.data, text.size, 0600);
     }
     s->saved_usec = clock_monotonic_usec();
+    s->save_cost_usec = s->saved_usec - began;
     if (rc == 0) {
         s->has_file = 1;
         s->is_unsaved = 0;

@@ -103,10 +103,14 @@ struct sdn {
 
     /* --- polling and counters --- */
     int64_t read_usec, read_began_usec, read_cost_usec; /* the last full reading */
+    unsigned slice;                      /* of many objects a slice is read at a time: the next */
+    int is_slice;                        /* s->only is one */
+    size_t slice_total;                  /* how many objects there were when its reading began */
+    int64_t slice_usec, slice_cost_usec; /* the last one */
     int64_t checked_usec;
     int64_t active_usec; /* when a counter or the set changed last */
     int is_unsaved;
-    int64_t unsaved_usec, saved_usec;
+    int64_t unsaved_usec, saved_usec, save_cost_usec;
     int is_save_failing;
     int has_file; /* we had a bridge */
 };
@@ -151,11 +155,23 @@ const char *sdn_port_problem(struct sdn *s);
 void sdn_switch_connect(struct sdn *s);
 void sdn_switch_close(struct sdn *s);
 int sdn_switch_step(struct sdn *s);
+
+/* --- sdn-read.c --- */
+
+/* Reads all flows, or those of s->only. */
+void sdn_read(struct sdn *s);
+void sdn_forget_only(struct sdn *s);
+/* Begins a reading that can't wait any longer for other work: 1 if it did. */
+int sdn_read_if_late(struct sdn *s);
 /* Reads all flows (or just how many there are), when it is time. */
-void sdn_switch_poll(struct sdn *s, int64_t now_usec);
-int sdn_switch_differs(const struct sdn *s);
+void sdn_read_poll(struct sdn *s, int64_t now_usec);
+/* How soon to ask again whether it is. */
+uint64_t sdn_read_poll_msec(const struct sdn *s);
 /* Drops objects that are gone. */
 void sdn_sweep(struct sdn *s);
+
+/* --- sdn-ask.c --- */
+
 int sdn_ask_flows(void *self, const char *what, backend_answer_fn *done, void *arg);
 void sdn_asks_fail(struct sdn *s, const struct error *error);
 

@@ -247,6 +247,35 @@ void send_from_peer(unsigned port, int len)
     assert_int_equal(status, 0);
 }
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Flows of one table and priority are listed in the order in which they came. */
+static char *sort_lines(char *text)
+{
+    struct buf out = BUF_INIT(64 << 20);
+    char *lines[64], *rest = text;
+    size_t len = 0;
+
+    buf_append(&out, "", 0);
+    for (char *line; len < ARRAY_LEN(lines) && (line = strsep(&rest, "\n"));) {
+        lines[len++] = line;
+    }
+    qsort(lines, len, sizeof *lines, by_text);
+    for (size_t i = 0; i < len; i++) {
+        if (lines[i][0]) {
+            buf_printf(&out, "%s\n", lines[i]);
+        }
+    }
+    if (rest) {
+        buf_printf(&out, "%s", rest); /* so many aren't compared */
+    }
+    free(text);
+    return out.data;
+}
+
 char *flows_now(void)
 {
     static const char *const DUMP[] = {"ovs-ofctl", "-O",         "OpenFlow14",   "--no-stats",
@@ -259,5 +288,5 @@ char *flows_now(void)
                     &error) < 0) {
         buf_done(&out);
     }
-    return out.data ? out.data : xstrdup("");
+    return out.data ? sort_lines(out.data) : xstrdup("");
 }

@@ -13,6 +13,7 @@ enum {
     CALM_TICK_MSEC = 1000, /* else */
     LINK_MSEC = 20,        /* news of links within this time are looked at once */
     SAVE_SOON_USEC = 1000000,
+    SAVE_SHARE = 500, /* saving takes at most one part in so many of the time */
     SAVE_USEC = 60000000,
 };
 
@@ -69,7 +70,7 @@ static void schedule(struct sdn *s)
         uv_timer_stop(&s->tick);
         return;
     }
-    uint64_t msec = is_waiting ? TICK_MSEC : CALM_TICK_MSEC;
+    uint64_t msec = is_waiting ? TICK_MSEC : sdn_read_poll_msec(s);
     if (!uv_is_active((uv_handle_t *)&s->tick) || uv_timer_get_due_in(&s->tick) > msec) {
         uv_update_time(s->env->loop);
         uv_timer_start(&s->tick, on_tick, msec, 0);
@@ -97,7 +98,9 @@ void sdn_step(struct sdn *s)
 
 static void save_when_due(struct sdn *s, int64_t now)
 {
-    int is_due = (s->is_unsaved && now > s->saved_usec + SAVE_SOON_USEC) ||
+    int64_t rest = s->save_cost_usec * SAVE_SHARE; /* changes don't wait for it too often */
+    int64_t soon = rest > SAVE_SOON_USEC ? rest : SAVE_SOON_USEC;
+    int is_due = (s->is_unsaved && now > s->saved_usec + soon) ||
                  (s->unsaved_usec > 0 && now > s->unsaved_usec + SAVE_USEC);
 
     if (!is_due || !s->has_file || !s->is_read) {
@@ -117,7 +120,7 @@ static void on_tick(uv_timer_t *timer)
     int64_t now = clock_monotonic_usec();
 
     sdn_step(s);
-    sdn_switch_poll(s, now);
+    sdn_read_poll(s, now);
     save_when_due(s, now);
     schedule(s);
 }

@@ -19,9 +19,9 @@ struct sdn_claim {
 
 static size_t bucket_of(const struct sdn_objects *objects, enum sdn_kind kind, uint64_t number)
 {
-    uint64_t hash = (number << 2 | kind) * 0x9e3779b97f4a7c15;
-
-    return hash >> 32 & (objects->bucket_len - 1);
+    /* Numbers come one after the other, so they spread by themselves; and a slice is in few
+     * buckets. */
+    return (number + (kind << 20)) & (objects->bucket_len - 1);
 }
 
 struct sdn_object *sdn_object_get(const struct sdn_objects *objects, enum sdn_kind kind,
@@ -80,11 +80,49 @@ struct sdn_object *sdn_object_make(struct sdn_objects *objects, enum sdn_kind ki
     return object;
 }
 
+void sdn_mark(struct sdn_objects *objects, struct sdn_object *object)
+{
+    if (object->is_marked) {
+        return;
+    }
+    if (objects->marked_len == objects->marked_capacity) {
+        objects->marked_capacity = objects->marked_capacity ? 2 * objects->marked_capacity : 16;
+        objects->marked =
+            xrealloc(objects->marked, objects->marked_capacity * sizeof(struct sdn_object *));
+    }
+    objects->marked[objects->marked_len++] = object;
+    object->is_marked = 1;
+}
+
+void sdn_unmark(struct sdn_objects *objects)
+{
+    for (size_t i = 0; i < objects->marked_len; i++) {
+        objects->marked[i]->is_marked = 0;
+    }
+    free(TAKE(objects->marked));
+    objects->marked_len = objects->marked_capacity = 0;
+}
+
+/* What is dropped was marked last, as a rule. */
+static void forget_mark(struct sdn_objects *objects, const struct sdn_object *object)
+{
+    size_t at = objects->marked_len;
+
+    if (!object->is_marked) {
+        return;
+    }
+    while (objects->marked[at - 1] != object) {
+        at--;
+    }
+    objects->marked[at - 1] = objects->marked[--objects->marked_len];
+}
+
 void sdn_object_drop(struct sdn_objects *objects, struct sdn_object *object)
 {
     struct sdn_object **at = &objects->buckets[bucket_of(objects, object->kind, object->number)];
 
     sdn_unwant(objects, object);
+    forget_mark(objects, object);
     while (*at != object) {
         at = &(*at)->next;
     }
@@ -116,6 +154,24 @@ struct sdn_object *sdn_object_next(const struct sdn_objects *objects,
                : first_from(objects, bucket_of(objects, object->kind, object->number) + 1);
 }
 
+struct sdn_object **sdn_slice(const struct sdn_objects *objects, unsigned slice, size_t *ret_len)
+{
+    struct sdn_object **list = NULL;
+    size_t len = 0, capacity = 0;
+
+    for (size_t i = slice; i < objects->bucket_len; i += SDN_SLICES) {
+        for (struct sdn_object *object = objects->buckets[i]; object; object = object->next) {
+            if (len == capacity) {
+                capacity = capacity ? 2 * capacity : 64;
+                list = xrealloc(list, capacity * sizeof *list);
+            }
+            list[len++] = object;
+        }
+    }
+    *ret_len = len;
+    return list;
+}
+
 void sdn_objects_done(struct sdn_objects *objects)
 {
     for (size_t i = 0; i < objects->bucket_len; i++) {
@@ -127,6 +183,7 @@ void sdn_objects_done(struct sdn_objects *objects)
     }
     free(objects->buckets);
     free(objects->claims);
+    free(objects->marked);
     *objects = (struct sdn_objects){0};
 }
 
@@ -218,6 +275,7 @@ static void sum_up(struct sdn_objects *objects, struct sdn_object *object)
         }
     }
     set_shadowed(objects, object, shadowed_len);
+    sdn_mark(objects, object);
 }
 
 static void claim(struct sdn_objects *objects, struct sdn_object *object)
@@ -277,6 +335,7 @@ void sdn_unwant(struct sdn_objects *objects, struct sdn_object *object)
     object->is_wanted = 0;
     object->wanted_len = 0;
     object->wanted_digest = 0;
+    sdn_mark(objects, object);
     hand_over(objects);
 }
 
@@ -362,7 +421,7 @@ static int settle(int64_t *base, int64_t sum, uint64_t *total, int is_baseline)
     return now != (int64_t)*total;
 }
 
-static int end_one(struct sdn_object *object, int is_baseline)
+static int end_one(struct sdn_objects *objects, struct sdn_object *object, int is_baseline)
 {
     is_baseline = is_baseline && object->needs_baseline;
     object->is_read = 0;
@@ -375,6 +434,9 @@ static int end_one(struct sdn_object *object, int is_baseline)
         object->needs_baseline = 0;
         changed = 1; /* it is to be remembered that it counts, even from 0 */
     }
+    if (!sdn_is_as_wanted(object) || object->needs_baseline) {
+        sdn_mark(objects, object);
+    }
     return changed;
 }
 
@@ -384,11 +446,11 @@ int sdn_found_end(struct sdn_objects *objects, struct sdn_object *const *only, s
     int changed = 0;
 
     for (size_t i = 0; only && i < len; i++) {
-        changed |= end_one(only[i], is_baseline);
+        changed |= end_one(objects, only[i], is_baseline);
     }
     if (!only) {
         sdn_objects_foreach (object, objects) {
-            changed |= end_one(object, is_baseline);
+            changed |= end_one(objects, object, is_baseline);
         }
     }
     return changed;
@@ -410,6 +472,7 @@ void sdn_found_removed(struct sdn_objects *objects, const struct of_flow_removed
     object->base.bytes += (int64_t)removed->bytes;
     object->found_len -= object->found_len > 0;
     object->found_digest = 0; /* which it was isn't known: it is read again */
+    sdn_mark(objects, object);
 }
 
 void sdn_found_nothing(struct sdn_objects *objects)

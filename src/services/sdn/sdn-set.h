@@ -43,6 +43,7 @@ struct sdn_object {
     uint8_t is_told;        /* the server knows its counter: */
     uint8_t is_read;        /* in the reading that is under way */
     uint8_t is_error_told;
+    uint8_t is_marked;     /* among `marked` */
     uint16_t shadowed_len; /* of its flows, those that another object has */
     uint32_t wanted_len, found_len, read_len;
     uint64_t wanted_digest, found_digest, read_digest; /* sums over its flows */
@@ -61,6 +62,8 @@ struct sdn_objects {
     size_t claim_capacity, claim_len;
     size_t shadowed_len; /* objects that lack a flow */
     size_t kind_len[SDN_KIND_LEN];
+    struct sdn_object **marked; /* what may have to be changed: nothing else does */
+    size_t marked_len, marked_capacity;
     struct sdn_self self; /* what the base is made from */
 };
 
@@ -80,6 +83,20 @@ struct sdn_object *sdn_object_next(const struct sdn_objects *objects,
 #define sdn_objects_foreach(o, objects)                                                           \
     for (struct sdn_object *o = sdn_object_first(objects), *o##_next_;                            \
          o && ((o##_next_ = sdn_object_next((objects), o)), 1); o = o##_next_)
+
+/* It may have to be changed. All that is wanted anew, or isn't found as wanted, is marked. */
+void sdn_mark(struct sdn_objects *objects, struct sdn_object *object);
+/* None is marked any more. */
+void sdn_unmark(struct sdn_objects *objects);
+
+/* --- slices: those whose cookies' lowest bits are the slice's number --- */
+
+enum {
+    SDN_SLICES = 32, /* a power of two, at most the least number of buckets */
+};
+
+/* An array that the caller frees. */
+struct sdn_object **sdn_slice(const struct sdn_objects *objects, unsigned slice, size_t *ret_len);
 
 /* From now on this is wanted of it: rule NULL for the base (objects->self). */
 void sdn_want(struct sdn_objects *objects, struct sdn_object *object, const struct sdn_rule *rule);

@@ -1,5 +1,4 @@
-/* sdn-switch.c - the connection to the switch: reading flows, changing them, looking after them.
- */
+/* sdn-switch.c - the connection to the switch: changing flows. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,162 +16,7 @@ enum {
     SILENT_MSEC = 4000,
     CALM_MSEC = 25, /* until packets from before aren't credited to new flows any more: 20 ms */
     ONLY_MAX = 32,  /* objects that are read one by one; of more all are read */
-    CHECK_USEC = 1000000,
-    IDLE_USEC = 5000000,
-    STARVED_USEC = 6000000, /* a reading is overdue */
-    ACTIVE_USEC = 30000000,
-    CHEAP_USEC = 4000, /* a reading that costs nothing worth saving */
-    SHARE = 50,        /* reading takes at most one part in so many of the time */
 };
-
-/* --- reading --- */
-
-static void note_foreign(struct sdn *s, uint64_t cookie)
-{
-    for (size_t i = 0; i < s->foreign_len; i++) {
-        if (s->foreign[i] == cookie) {
-            return;
-        }
-    }
-    if (s->foreign_len < ARRAY_LEN(s->foreign)) {
-        s->foreign[s->foreign_len++] = cookie;
-    }
-}
-
-static void on_flow(void *arg, const struct of_flow_stats *stats)
-{
-    struct sdn *s = arg;
-
-    if (!sdn_found_flow(&s->objects, stats)) {
-        note_foreign(s, stats->flow.cookie);
-    }
-}
-
-/* One whose last flow has gone, as it should. */
-static void sweep_one(struct sdn *s, struct sdn_object *object)
-{
-    if (object->is_leaving && object->found_len == 0 && !object->is_changing) {
-        sdn_counters_gone(s, object);
-        sdn_object_drop(&s->objects, object);
-    }
-}
-
-void sdn_sweep(struct sdn *s)
-{
-    sdn_objects_foreach (object, &s->objects) {
-        sweep_one(s, object);
-    }
-}
-
-static void forget_only(struct sdn *s)
-{
-    for (size_t i = 0; i < s->only_len; i++) {
-        s->only[i]->is_changing = 0;
-    }
-    free(TAKE(s->only));
-    s->only_len = 0;
-}
-
-/* A few objects were read, after the bundle that changed them. */
-static void take_only(struct sdn *s)
-{
-    struct sdn_object **only = TAKE(s->only);
-    size_t len = s->only_len;
-
-    s->only_len = 0;
-    for (size_t i = 0; i < len; i++) {
-        sdn_counters_tell_one(s, only[i]);
-        sdn_wake_object(s, only[i]);
-        only[i]->is_changing = 0;
-        sweep_one(s, only[i]);
-    }
-    free(only);
-    sdn_step(s);
-}
-
-static void take_all(struct sdn *s)
-{
-    int64_t now = clock_monotonic_usec();
-    int is_news = s->is_baseline || !s->is_read;
-
-    s->is_read = 1;
-    s->is_baseline = 0;
-    s->read_usec = s->checked_usec = now;
-    s->read_cost_usec = now - s->read_began_usec;
-    sdn_counters_tell(s);
-    sdn_sweep(s);
-    sdn_step(s);
-    if (is_news || sdn_switch_differs(s)) {
-        sdn_wake(s);
-    }
-}
-
-static void take_reading(struct sdn *s)
-{
-    if (sdn_found_end(&s->objects, s->only, s->only_len, s->is_baseline)) {
-        sdn_counters_changed(s);
-    }
-    if (s->only) {
-        s->is_baseline = 0;
-        take_only(s);
-    } else {
-        take_all(s);
-    }
-}
-
-static void on_read(void *arg, const struct error *error)
-{
-    struct sdn *s = arg;
-
-    if (s->is_stopped || s->work != SDN_READING || (--s->reads_len > 0 && !error)) {
-        return;
-    }
-    s->work = SDN_IDLE;
-    if (error) {
-        forget_only(s); /* the connection is over, and the next one reads everything */
-        return;
-    }
-    take_reading(s);
-}
-
-static int ask_only(struct sdn *s)
-{
-    int rc = 0;
-
-    for (size_t i = 0; i < s->only_len && rc == 0; i++) {
-        const struct of_flow_filter filter = {.table = OF_TABLE_ALL,
-                                              .cookie =
-                                                  sdn_cookie(s->only[i]->kind, s->only[i]->number),
-                                              .cookie_mask = ~(uint64_t)0};
-        rc = of_ask_flows(s->conn, &filter, on_flow, on_read, s);
-        s->reads_len += rc == 0;
-    }
-    return rc;
-}
-
-/* All flows, or those of s->only. */
-static void read_flows(struct sdn *s)
-{
-    static const struct of_flow_filter ALL = {.table = OF_TABLE_ALL};
-
-    s->read_began_usec = clock_monotonic_usec();
-    s->reads_len = 0;
-    sdn_found_begin(&s->objects, s->only, s->only_len);
-    s->work = SDN_READING;
-    int rc;
-    if (s->only) {
-        rc = ask_only(s);
-    } else {
-        s->foreign_len = 0;
-        rc = of_ask_flows(s->conn, &ALL, on_flow, on_read, s);
-        s->reads_len = rc == 0;
-    }
-    if (rc < 0) {
-        s->work = SDN_IDLE;
-        forget_only(s);
-        of_conn_close(s->conn); /* it isn't to be trusted any more */
-    }
-}
 
 /* --- changing --- */
 
@@ -241,7 +85,7 @@ static void on_refused(void *arg, size_t index, const struct error *error)
 /* Those are read next, if they are few. */
 static void end_bundle(struct sdn *s)
 {
-    forget_only(s);
+    sdn_forget_only(s);
     if (s->change_len <= ONLY_MAX && s->foreign_len == 0 && s->change_len > 0) {
         s->only = xcalloc(s->change_len, sizeof *s->only);
         s->only_len = s->change_len;
@@ -257,6 +101,14 @@ static void end_bundle(struct sdn *s)
     s->change_len = 0;
 }
 
+/* They weren't made. */
+static void mark_changes(struct sdn *s)
+{
+    for (size_t i = 0; i < s->change_len; i++) {
+        sdn_mark(&s->objects, s->changes[i].object);
+    }
+}
+
 static void on_calm(uv_timer_t *timer)
 {
     struct sdn *s = timer->data;
@@ -265,7 +117,7 @@ static void on_calm(uv_timer_t *timer)
         return;
     }
     s->is_baseline = 1;
-    read_flows(s);
+    sdn_read(s);
 }
 
 static void on_asked(void *arg, const struct error *error)
@@ -284,9 +136,12 @@ static void on_committed(void *arg, const struct error *error)
     struct sdn *s = arg;
 
     s->work = SDN_IDLE;
+    if (error) {
+        mark_changes(s);
+    }
     end_bundle(s);
     if (s->is_stopped) {
-        forget_only(s);
+        sdn_forget_only(s);
         return;
     }
     if (!error) {
@@ -295,7 +150,7 @@ static void on_committed(void *arg, const struct error *error)
         uv_timer_start(&s->calm, on_calm, CALM_MSEC, 0);
         return;
     }
-    forget_only(s);
+    sdn_forget_only(s);
     if (error->status == 503) {
         s->is_ordered = 1; /* the connection is gone, which its closed() tells; then all of it */
     } else if (s->is_refused) {
@@ -318,19 +173,16 @@ static int is_to_change(struct sdn_object *object)
 
 static size_t collect(struct sdn *s)
 {
-    size_t capacity = 0;
+    struct sdn_objects *objects = &s->objects;
 
-    sdn_objects_foreach (object, &s->objects) {
-        if (!is_to_change(object)) {
-            continue;
+    s->changes = xcalloc(objects->marked_len + 1, sizeof *s->changes);
+    for (size_t i = 0; i < objects->marked_len; i++) {
+        if (is_to_change(objects->marked[i])) {
+            s->changes[s->change_len++] = (struct sdn_change){.object = objects->marked[i]};
+            objects->marked[i]->is_changing = 1;
         }
-        if (s->change_len == capacity) {
-            capacity = capacity ? 2 * capacity : ONLY_MAX;
-            s->changes = xrealloc(s->changes, capacity * sizeof *s->changes);
-        }
-        s->changes[s->change_len++] = (struct sdn_change){.object = object};
-        object->is_changing = 1;
     }
+    sdn_unmark(objects);
     return s->change_len;
 }
 
@@ -344,6 +196,7 @@ static void change_flows(struct sdn *s)
     s->is_refused = 0;
     s->change_at = s->flow_at = 0;
     if (collect(s) == 0 && s->foreign_len == 0) {
+        free(TAKE(s->changes));
         return;
     }
     int rc = fault_point();
@@ -351,8 +204,9 @@ static void change_flows(struct sdn *s)
         rc = of_bundle(s->conn, &SOURCE, s);
     }
     if (rc < 0) {
+        mark_changes(s);
         end_bundle(s);
-        forget_only(s);
+        sdn_forget_only(s);
         if (rc == -ENOTCONN) {
             s->is_ordered = 1; /* it ends just now; over the next one */
             return;
@@ -370,10 +224,7 @@ int sdn_switch_step(struct sdn *s)
     if (!s->of_peer.is_open || s->work != SDN_IDLE) {
         return 1;
     }
-    /* Counters go on while one change follows the other. */
-    if (!s->is_read ||
-        clock_monotonic_usec() > s->read_usec + STARVED_USEC + s->read_cost_usec * SHARE) {
-        read_flows(s);
+    if (sdn_read_if_late(s)) {
         return 1;
     }
     if (s->is_ordered) {
@@ -382,20 +233,7 @@ int sdn_switch_step(struct sdn *s)
     return s->work != SDN_IDLE;
 }
 
-/* --- looking after them --- */
-
-int sdn_switch_differs(const struct sdn *s)
-{
-    if (s->foreign_len > 0) {
-        return 1;
-    }
-    sdn_objects_foreach (object, &s->objects) {
-        if (!sdn_is_as_wanted(object)) {
-            return 1;
-        }
-    }
-    return 0;
-}
+/* --- the connection --- */
 
 static void on_removed(struct of_conn *conn, void *arg, const struct of_flow_removed *removed)
 {
@@ -410,62 +248,6 @@ static void on_removed(struct of_conn *conn, void *arg, const struct of_flow_rem
         sdn_wake(s); /* it wasn't us */
     }
 }
-
-static void on_table(void *arg, const struct of_table_stats *stats)
-{
-    struct sdn *s = arg;
-
-    s->table_flows_len += stats->flows_len;
-}
-
-static void on_tables(void *arg, const struct error *error)
-{
-    struct sdn *s = arg;
-    size_t found = 0;
-
-    if (s->is_stopped || s->work != SDN_COUNTING_FLOWS) {
-        return;
-    }
-    s->work = SDN_IDLE;
-    if (error) {
-        return;
-    }
-    sdn_objects_foreach (object, &s->objects) {
-        found += object->found_len;
-    }
-    if (found != s->table_flows_len) {
-        read_flows(s);
-    } else {
-        sdn_step(s);
-    }
-}
-
-static int64_t interval_usec(const struct sdn *s, int64_t now_usec)
-{
-    int64_t least = s->read_cost_usec * SHARE;
-    int is_calm = now_usec > s->active_usec + ACTIVE_USEC && s->read_cost_usec > CHEAP_USEC;
-    int64_t wanted = is_calm ? IDLE_USEC : CHECK_USEC;
-
-    return least > wanted ? least : wanted;
-}
-
-void sdn_switch_poll(struct sdn *s, int64_t now_usec)
-{
-    if (!s->of_peer.is_open || !s->is_read || s->work != SDN_IDLE) {
-        return;
-    }
-    if (now_usec >= s->read_usec + interval_usec(s, now_usec)) {
-        read_flows(s);
-    } else if (now_usec >= s->checked_usec + CHECK_USEC) {
-        s->checked_usec = now_usec;
-        s->table_flows_len = 0;
-        if (of_ask_tables(s->conn, on_table, on_tables, s) == 0) {
-            s->work = SDN_COUNTING_FLOWS;
-        }
-    }
-}
-
-/* --- the connection --- */
 
 static void on_opened(struct of_conn *conn, void *arg, const struct of_features *features)
 {
@@ -490,7 +272,7 @@ static void on_closed(struct of_conn *conn, void *arg, const struct error *error
     s->conn = NULL;
     s->is_read = 0;
     s->work = SDN_IDLE;
-    forget_only(s);
+    sdn_forget_only(s);
     if (error->status == 0) {
         *peer = (struct sdn_peer){0};
     } else {
