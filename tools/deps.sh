@@ -48,6 +48,9 @@ faketime                 tests: wrong clocks
 wrk                      bench: load of the API
 nebula                   bench: what we are compared with
 tinc                     bench: what we are compared with
+ovn-central              bench: what sdn is compared with
+ovn-host                 bench: what sdn is compared with
+ethtool                  bench: checksums in software on OVN's machines
 TEXT
 }
 

@@ -79,6 +79,12 @@ void answers_ask(struct answers *answers, struct reconcile *reconcile, json_int_
     struct question *q;
     struct error error;
 
+    if (strcmp(what, "link") == 0) {
+        json_t *nothing = json_object();
+        send_body(answers, id, nothing);
+        json_decref(nothing);
+        return;
+    }
     if (answers->len >= QUESTIONS_MAX) {
         error_set(&error, 429, NULL, "too many questions at once");
         send_error(answers, id, &error);

@@ -1,5 +1,7 @@
 /* answers.h - the server's questions about the host, which the drivers answer when they can.
  *
+ * "link" has an answer without anything in it: it came, and goes back.
+ *
  * Every question gets one answer, or none when the connection that it came over is gone by then:
  * the next server's numbers may be the same. */
 #pragma once

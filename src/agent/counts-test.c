@@ -250,6 +250,19 @@ static void what_no_driver_knows_is_refused(void **state)
     expect_error(w, 404, "this agent can't tell of \"sdn/flows\"");
 }
 
+/* Which is all the server wants to know. */
+static void the_link_answers_itself(void **state)
+{
+    struct world *w = *state;
+    struct reconcile drivers = {.rc = -ENOENT};
+
+    answers_ask(w->answers, &drivers, 7, "link");
+    const json_t *message = json_array_get(w->sent, 0);
+    assert_int_equal(json_get_integer(message, "id", 0), 7);
+    assert_true(json_is_object(json_object_get(message, "body")));
+    assert_null(json_object_get(message, "error"));
+}
+
 static void a_failure_is_told(void **state)
 {
     struct world *w = *state;
@@ -319,6 +332,7 @@ int main(void)
         TEST(many_are_several_messages),
         TEST(a_body_is_sent_with_its_number),
         TEST(what_no_driver_knows_is_refused),
+        TEST(the_link_answers_itself),
         TEST(a_failure_is_told),
         TEST(too_long_an_answer_is_told),
         TEST(who_has_gone_gets_no_answer),

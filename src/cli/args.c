@@ -207,10 +207,10 @@ static int check_count(const struct parser *p, struct error *error)
     }
     if (args->arguments_len < command->arguments_min ||
         args->arguments_len > command->arguments_max) {
-        return error_set(error, 400, NULL, "%s %s: usage: cnsmo %s %s [OPTION...]", command->words,
-                         args->arguments_len > command->arguments_max ? "has too many arguments"
-                                                                      : "needs more",
-                         command->words, command->arguments);
+        return error_set(
+            error, 400, NULL, "%s %s: usage: cnsmo %s%s%s [OPTION...]", command->words,
+            args->arguments_len > command->arguments_max ? "has too many arguments" : "needs more",
+            command->words, command->arguments[0] ? " " : "", command->arguments);
     }
     return 0;
 }

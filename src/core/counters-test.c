@@ -83,6 +83,49 @@ static void the_last_part_takes_the_counter_along(void **state)
     counters_done(&c);
 }
 
+static void a_counter_has_a_bounded_number_of_parts(void **state)
+{
+    struct counters c = {0};
+    char name[40];
+
+    for (int i = 0; i < COUNTERS_PARTS_MAX; i++) {
+        snprintf(name, sizeof name, "sdn/filter/7/%d", i);
+        assert_int_equal(put(&c, "A", name, 1, NOW), 1);
+    }
+    assert_int_equal(put(&c, "A", "sdn/filter/7/more", 1, NOW), -E2BIG);
+    assert_int_equal(packets_of(&c, "A", "sdn/filter/7"), COUNTERS_PARTS_MAX);
+    assert_int_equal(put(&c, "A", "sdn/filter/7/0", 2, NOW), 1);
+    assert_int_equal(counters_gone(&c, "A", "sdn/filter/7/0"), 0);
+    assert_int_equal(put(&c, "A", "sdn/filter/7/more", 1, NOW), 1);
+    assert_int_equal(counters_drop(&c, "A", "sdn/filter/7"), 1);
+    assert_int_equal(counters_drop(&c, "A", "sdn/filter/7"), 0);
+    assert_int_equal(c.points, 0);
+    assert_int_equal(c.sizes.len, 0);
+    counters_done(&c);
+}
+
+/* What a broken or hostile agent tells: a sum must not begin anew, nor be negative in JSON. */
+static void sums_end_at_the_largest_number(void **state)
+{
+    const struct count huge = {INT64_MAX, INT64_MAX};
+    struct counters c = {0};
+    struct count total;
+
+    counters_put(&c, "A", "sdn/filter/7", huge, NOW);
+    counters_put(&c, "A", "sdn/filter/7/public", huge, NOW);
+    counters_put(&c, "B", "sdn/filter/7", huge, NOW);
+    counters_get(&c, "A", "sdn/filter/7", &total);
+    assert_true(total.packets == INT64_MAX && total.bytes == INT64_MAX);
+    assert_true(counters_each(&c, "sdn/filter/7", NULL, NULL).packets == INT64_MAX);
+    counters_gone(&c, "A", "sdn/filter/7/public");
+    assert_int_equal(counters_put(&c, "A", "sdn/filter/7/public", huge, NOW), 0);
+    json_t *series = counters_series(&c, NULL, "sdn/filter/7", 5, NOW);
+    assert_true(json_get_integer(json_array_get(json_object_get(series, "points"), 0), "packets",
+                                 0) == INT64_MAX);
+    json_decref(series);
+    counters_done(&c);
+}
+
 static void note_node(void *arg, const char *node, struct count total)
 {
     char *text = arg;
@@ -234,6 +277,8 @@ int main(void)
         cmocka_unit_test(parts_are_added_up),
         cmocka_unit_test(a_total_never_goes_backwards),
         cmocka_unit_test(the_last_part_takes_the_counter_along),
+        cmocka_unit_test(a_counter_has_a_bounded_number_of_parts),
+        cmocka_unit_test(sums_end_at_the_largest_number),
         cmocka_unit_test(nodes_are_counted_apart_and_forgotten),
         cmocka_unit_test(a_node_has_a_bounded_number),
         cmocka_unit_test(points_stand_where_the_total_changed),

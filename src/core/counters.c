@@ -25,6 +25,7 @@ struct part {
 
 struct counter {
     struct part *parts;
+    size_t parts_len;
     struct count gone; /* what parts had counted that are no more */
     struct count total;
     int64_t since_sec;
@@ -38,11 +39,6 @@ static const struct {
     {COUNTERS_STEP_SEC, COUNTERS_WINDOW_SEC / COUNTERS_STEP_SEC},
     {COUNTERS_LONG_STEP_SEC, COUNTERS_LONG_WINDOW_SEC / COUNTERS_LONG_STEP_SEC},
 };
-
-static struct count add(struct count a, struct count b)
-{
-    return (struct count){a.packets + b.packets, a.bytes + b.bytes};
-}
 
 static int is_zero(struct count a)
 {
@@ -173,6 +169,13 @@ static void drop(struct counters *counters, const char *node, const char *total)
     }
 }
 
+char *counters_total(const char *name)
+{
+    const char *part;
+
+    return total_name(name, &part);
+}
+
 /* Where the part is or would be linked in. */
 static struct part **find_part(struct counter *c, const char *name)
 {
@@ -184,14 +187,16 @@ static struct part **find_part(struct counter *c, const char *name)
     return at;
 }
 
+/* NULL: there are too many. */
 static struct part *make_part(struct counter *c, const char *name)
 {
     struct part **at = find_part(c, name);
 
-    if (!*at) {
+    if (!*at && c->parts_len < COUNTERS_PARTS_MAX) {
         size_t size = strlen(name) + 1;
         *at = xcalloc(1, sizeof **at + size);
         memcpy((*at)->name, name, size);
+        c->parts_len++;
     }
     return *at;
 }
@@ -203,18 +208,18 @@ int counters_put(struct counters *counters, const char *node, const char *name, 
     _cleanup_free_ char *total = total_name(name, &part_name);
     int is_new = !find(counters, node, total);
     struct counter *c = make(counters, node, total, now_sec);
+    struct part *part = c ? make_part(c, part_name) : NULL;
 
-    if (!c) {
+    if (!part) {
         return -E2BIG;
     }
-    struct part *part = make_part(c, part_name);
     struct count before = c->total;
     part->value.packets =
         value.packets > part->value.packets ? value.packets : part->value.packets;
     part->value.bytes = value.bytes > part->value.bytes ? value.bytes : part->value.bytes;
     c->total = c->gone;
     for (const struct part *p = c->parts; p; p = p->next) {
-        c->total = add(c->total, p->value);
+        c->total = count_add(c->total, p->value);
     }
     int changed = c->total.packets != before.packets || c->total.bytes != before.bytes;
     if (changed && !is_zero(c->total)) {
@@ -234,14 +239,25 @@ int counters_gone(struct counters *counters, const char *node, const char *name)
         return 0;
     }
     struct part *part = *at;
-    c->gone = add(c->gone, part->value);
+    c->gone = count_add(c->gone, part->value);
     *at = part->next;
     free(part);
+    c->parts_len--;
     if (c->parts) {
         return 0;
     }
     drop(counters, node, total);
     return 1;
+}
+
+int counters_drop(struct counters *counters, const char *node, const char *total)
+{
+    int is_there = find(counters, node, total) != NULL;
+
+    if (is_there) {
+        drop(counters, node, total);
+    }
+    return is_there;
 }
 
 void counters_forget(struct counters *counters, const char *node)
@@ -280,6 +296,16 @@ int counters_get(const struct counters *counters, const char *node, const char *
     return c ? 0 : -ENOENT;
 }
 
+size_t counters_len(const struct counters *counters)
+{
+    size_t len = 0;
+
+    omap_foreach (e, &counters->sizes) {
+        len += *(const size_t *)e->value;
+    }
+    return len;
+}
+
 struct count counters_each(const struct counters *counters, const char *name,
                            counters_each_fn *each, void *arg)
 {
@@ -289,7 +315,7 @@ struct count counters_each(const struct counters *counters, const char *name,
     if (nodes) {
         omap_foreach (e, nodes) {
             const struct counter *c = e->value;
-            sum = add(sum, c->total);
+            sum = count_add(sum, c->total);
             if (each) {
                 each(arg, e->key, c->total);
             }
@@ -345,7 +371,7 @@ static json_t *points_json(struct steps *steps, int64_t step_sec, int64_t from)
     }
     for (size_t i = 0; i < steps->len; i++) {
         int64_t slot = steps->items[i].slot > from ? steps->items[i].slot : from;
-        total = add(total, steps->items[i].total);
+        total = count_add(total, steps->items[i].total);
         if (i + 1 == steps->len || steps->items[i + 1].slot > slot) {
             json_array_append_new(points, point_json(slot * step_sec, total));
         }

@@ -29,11 +29,24 @@ enum {
     COUNTERS_POINTS_MAX = 2 << 20, /* 48 MB */
     COUNTERS_POINTS_MIN = 12,      /* that each series may have all the same */
     COUNTERS_NODE_MAX = 50000,     /* counters of one node */
+    COUNTERS_PARTS_MAX = 8,        /* of one counter */
 };
 
+/* Never more than INT64_MAX, which is what JSON can say. */
 struct count {
     uint64_t packets, bytes;
 };
+
+static inline uint64_t count_sum(uint64_t a, uint64_t b)
+{
+    return a < INT64_MAX && b < INT64_MAX - a ? a + b : INT64_MAX;
+}
+
+/* Here, since plans are linked without the counters. */
+static inline struct count count_add(struct count a, struct count b)
+{
+    return (struct count){count_sum(a.packets, b.packets), count_sum(a.bytes, b.bytes)};
+}
 
 struct counters {
     struct omap by_name; /* name -> struct omap: node -> struct counter */
@@ -41,12 +54,17 @@ struct counters {
     size_t points;       /* in all series */
 };
 
+/* The name without a driver's segment: the total's. The caller frees it. */
+char *counters_total(const char *name);
+
 /* The part's new value, `now_sec` being the time of day. 1: the total has changed or is new; 0:
- * not; -E2BIG: the node has too many. */
+ * not; -E2BIG: the node has too many, or the counter too many parts. */
 int counters_put(struct counters *counters, const char *node, const char *name, struct count value,
                  int64_t now_sec);
 /* The part is gone. 1: with it the counter. */
 int counters_gone(struct counters *counters, const char *node, const char *name);
+/* The counter is gone with all its parts. 1: it was there. */
+int counters_drop(struct counters *counters, const char *node, const char *total);
 /* The node is gone. */
 void counters_forget(struct counters *counters, const char *node);
 void counters_done(struct counters *counters);
@@ -54,6 +72,9 @@ void counters_done(struct counters *counters);
 /* 0, or -ENOENT and a count of zero. `name` may have a driver's segment: the total's is meant. */
 int counters_get(const struct counters *counters, const char *node, const char *name,
                  struct count *ret_total);
+
+/* How many there are, on all nodes. */
+size_t counters_len(const struct counters *counters);
 
 /* Calls `each` for every node that has the counter. Returns the sum. */
 typedef void counters_each_fn(void *arg, const char *node, struct count total);

@@ -25,31 +25,43 @@ static void tell(struct deployment *d, const char *node, const json_t *totals)
     }
 }
 
-/* The total's own name: without a driver's segment. */
-static char *name_of_total(const char *name)
+/* Counters are of a resource that the node has ("sdn/filter/7" of sdn/filter/7 or
+ * sdn/filter/7/<node>), or of the node itself ("sdn/node/in"): so what an agent makes up isn't
+ * kept, nor what it tells too late. */
+static int is_known(const struct deployment *d, const char *node, const char *total)
 {
-    size_t segments = 0, size = 0;
+    const struct member *member = channels_member(&d->channels, node);
+    const char *slash = strchr(total, '/');
+    _cleanup_free_ char *own = xasprintf("%s/%s", total, node);
 
-    while (name[size] && (name[size] != '/' || ++segments < 3)) {
-        size++;
+    if (slash && strncmp(slash, "/node/", 6) == 0) {
+        return 1;
     }
-    return xstrndup(name, size);
+    for (size_t i = 0; member && i < member->len; i++) {
+        const struct omap *resources = &member->channels[i].channel->resources;
+        if (member->channels[i].until == 0 &&
+            (omap_get(resources, own) || omap_get(resources, total))) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 static void put_one(struct deployment *d, const char *node, const char *name, const json_t *value,
                     json_t *totals)
 {
+    _cleanup_free_ char *total = counters_total(name);
     struct count count = {
         .packets = (uint64_t)json_integer_value(json_array_get(value, 0)),
         .bytes = (uint64_t)json_integer_value(json_array_get(value, 1)),
     };
     int changed = json_is_null(value)
                       ? counters_gone(&d->counters, node, name)
-                      : counters_put(&d->counters, node, name, count, now_sec()) == 1;
+                      : is_known(d, node, total) &&
+                            counters_put(&d->counters, node, name, count, now_sec()) == 1;
 
     if (changed) {
-        _cleanup_free_ char *total = name_of_total(name);
-        int there = counters_get(&d->counters, node, name, &count) == 0;
+        int there = counters_get(&d->counters, node, total, &count) == 0;
         json_object_set_new(
             totals, total,
             there ? json_pack("[I, I]", (json_int_t)count.packets, (json_int_t)count.bytes)
@@ -71,6 +83,37 @@ void fleet_counters(struct deployment *d, const char *node, const json_t *values
         tell(d, node, totals);
     }
     json_decref(totals);
+}
+
+static void drop(struct deployment *d, const char *node, const char *total)
+{
+    if (counters_drop(&d->counters, node, total)) {
+        json_t *totals = json_pack("{s:n}", total);
+        d->counted = 1;
+        tell(d, node, totals);
+        json_decref(totals);
+    }
+}
+
+static void note_node(void *arg, const char *node, struct count total)
+{
+    omap_put(arg, node, arg);
+}
+
+void counting_gone(struct deployment *d, const char *channel, const char *key)
+{
+    const char *node = strrchr(key, '/');
+    struct omap nodes = {0};
+
+    if (node && strncmp(channel, "node/", 5) == 0 && strcmp(channel + 5, node + 1) == 0) {
+        _cleanup_free_ char *total = xstrndup(key, (size_t)(node - key));
+        drop(d, node + 1, total);
+    }
+    counters_each(&d->counters, key, note_node, &nodes); /* one that several nodes have */
+    omap_foreach (e, &nodes) {
+        drop(d, e->key, key);
+    }
+    omap_clear(&nodes, NULL);
 }
 
 void counting_generation(struct deployment *d)

@@ -193,6 +193,8 @@ char **fleet_channel_names(const char *node, const json_t *spec);
 void fleet_free_names(char **names);
 
 /* --- counting.c --- */
+/* The resource is gone, and what was counted of it goes along. */
+void counting_gone(struct deployment *d, const char *channel, const char *key);
 /* Raises the generation where counters have changed, at most once a second. */
 void counting_generation(struct deployment *d);
 

@@ -345,6 +345,43 @@ static void the_generation_follows_what_is_seen(void **state)
 
 /* Every transaction here concerns all nodes; how many are remembered is bounded, but what was just
  * written can always be waited for. */
+static void count(struct fixture *f, const char *node, const char *name)
+{
+    json_t *values = json_pack("{s:[i, i]}", name, 1, 1);
+
+    fleet_counters(f->d, node, values);
+    json_decref(values);
+}
+
+/* A counter is of a resource that the node has, and goes with it. */
+static void counters_live_with_their_resources(void **state)
+{
+    struct fixture *f = *state;
+    const struct counters *counters = deployment_counters(f->d);
+    static const char *const NODES[] = {"A", "B", "Other"};
+
+    create_node(f, "A", "{\"services\":[\"toy\"]}");
+    create_node(f, "B", "{\"services\":[\"toy\"]}");
+    create_node(f, "Other", "{}");
+    report(f, "A", "{\"toy.colour\":\"red\"}");
+    for (size_t i = 0; i < ARRAY_LEN(NODES); i++) {
+        count(f, NODES[i], "toy/peer/A"); /* on the service's channel */
+        count(f, NODES[i], "toy/self");   /* on each one's own */
+        count(f, NODES[i], "toy/peer/B");
+        count(f, NODES[i], "toy/node/in");
+    }
+    assert_int_equal(counters_each(counters, "toy/peer/A", NULL, NULL).packets, 2);
+    assert_int_equal(counters_each(counters, "toy/self", NULL, NULL).packets, 2);
+    assert_int_equal(counters_each(counters, "toy/peer/B", NULL, NULL).packets, 0);
+    assert_int_equal(counters_each(counters, "toy/node/in", NULL, NULL).packets, 3);
+    report(f, "A", "{\"toy.colour\":null}");
+    assert_int_equal(counters_each(counters, "toy/peer/A", NULL, NULL).packets, 0);
+    assert_int_equal(counters_each(counters, "toy/self", NULL, NULL).packets, 2);
+    do_write(f, (struct write){.verb = WRITE_PATCH, .kind = "nodes", .id = "B"},
+             "{\"services\":[]}");
+    assert_int_equal(counters_each(counters, "toy/self", NULL, NULL).packets, 1);
+}
+
 static void the_newest_write_can_be_waited_for(void **state)
 {
     enum {
@@ -427,6 +464,7 @@ int main(void)
         TEST(waiting_names_who_is_away_or_failed),
         TEST(in_force_follows_every_ack),
         TEST(the_generation_follows_what_is_seen),
+        TEST(counters_live_with_their_resources),
         TEST(the_newest_write_can_be_waited_for),
         TEST(addresses_of_deleted_nodes_rest),
         TEST(everything_is_there_after_a_restart),

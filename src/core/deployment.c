@@ -69,11 +69,14 @@ struct concerned {
     struct omap *nodes;
 };
 
-static void note_members(void *arg, const char *name)
+static void note_members(void *arg, const char *name, const char *key, const json_t *body)
 {
     struct concerned *concerned = arg;
     const struct channel *channel = channels_get(&concerned->d->channels, name);
 
+    if (!body) {
+        counting_gone(concerned->d, name, key);
+    }
     if (channel) {
         omap_foreach (e, &channel->members) {
             omap_put(concerned->nodes, e->key, concerned);

@@ -149,6 +149,10 @@ const struct counters *deployment_counters(const struct deployment *d);
 /* The computed status of an object, a new reference; see API v2. */
 json_t *deployment_status(const struct deployment *d, const char *kind, const char *id);
 
+/* Calls `each` for every node that the object concerns: those that have a resource of it. */
+void deployment_concerned(struct deployment *d, const char *kind, const char *id,
+                          void (*each)(void *arg, const char *node), void *arg);
+
 /* Calls `done` once, when every node that revision concerned has acknowledged it (rc 0), or the
  * timeout passed or a concerned node is away (rc -EHOSTUNREACH); `report` is
  * {"nodes":n,"applied":k,"pending":[{"node","reason"}],"errors":[{"node","key","message"}]}. */

@@ -190,7 +190,7 @@ static void difference(const struct planner *planner, const struct unit *unit,
 struct applying {
     struct planner *planner;
     int64_t revision;
-    void (*touched)(void *arg, const char *channel);
+    planner_difference_fn *touched;
     void *arg;
 };
 
@@ -202,7 +202,7 @@ static void apply_difference(void *arg, const char *channel, const char *key, co
                        : channels_delete(channels, channel, key, applying->revision);
 
     if (changed && applying->touched) {
-        applying->touched(applying->arg, channel);
+        applying->touched(applying->arg, channel, key, body);
     }
 }
 
@@ -226,8 +226,8 @@ static void run_unit(struct planner *planner, const char *name, struct applying 
     }
 }
 
-void planner_run(struct planner *planner, int64_t revision,
-                 void (*touched)(void *arg, const char *channel), void *arg)
+void planner_run(struct planner *planner, int64_t revision, planner_difference_fn *touched,
+                 void *arg)
 {
     struct applying applying = {
         .planner = planner, .revision = revision, .touched = touched, .arg = arg};

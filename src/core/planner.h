@@ -33,9 +33,12 @@ void planner_done(struct planner *planner);
 /* A key of the tree was put or deleted. */
 void planner_touch(struct planner *planner, const char *key);
 
-/* Plans what is dirty; `touched` (may be NULL) is called for every channel that changed. */
-void planner_run(struct planner *planner, int64_t revision,
-                 void (*touched)(void *arg, const char *channel), void *arg);
+/* Plans what is dirty; `touched` (may be NULL) is called for every resource that changed, with no
+ * body if it is gone. */
+typedef void planner_difference_fn(void *arg, const char *channel, const char *key,
+                                   const json_t *body);
+void planner_run(struct planner *planner, int64_t revision, planner_difference_fn *touched,
+                 void *arg);
 
 /* The unit of an object under a service, or NULL. */
 const struct unit *planner_unit(const struct planner *planner, const struct service *service,
@@ -43,6 +46,4 @@ const struct unit *planner_unit(const struct planner *planner, const struct serv
 
 /* What the dirty units would give now, as differences to what is: nothing is changed but the
  * marks, which are gone afterwards. */
-typedef void planner_difference_fn(void *arg, const char *channel, const char *key,
-                                   const json_t *body);
 void planner_preview(struct planner *planner, planner_difference_fn *each, void *arg);

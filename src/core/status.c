@@ -97,18 +97,43 @@ static void look_at_readers(struct in_force *f, const char *kind, const char *id
     }
 }
 
+static void look_at_object(struct in_force *f, const char *kind, const char *id)
+{
+    if (strcmp(kind, "settings") == 0) {
+        look_at_readers(f, kind, id);
+    }
+    for (size_t i = 0; f->d->services[i]; i++) {
+        look_at_unit(f, planner_unit(&f->d->planner, f->d->services[i], kind, id));
+    }
+}
+
+void deployment_concerned(struct deployment *d, const char *kind, const char *id,
+                          void (*each)(void *arg, const char *node), void *arg)
+{
+    struct in_force f = {.d = d};
+    struct omap nodes = {0};
+
+    look_at_object(&f, kind, id);
+    omap_foreach (e, &f.channels) {
+        omap_foreach (m, &((const struct channel *)e->value)->members) {
+            omap_put(&nodes, m->key, d);
+        }
+    }
+    omap_foreach (e, &nodes) {
+        each(arg, e->key);
+    }
+    omap_clear(&nodes, NULL);
+    omap_clear(&f.channels, NULL);
+    omap_clear(&f.pending, NULL);
+}
+
 /* On how many of the nodes that it concerns an object is in force. */
 static json_t *in_force(struct deployment *d, const char *kind, const char *id)
 {
     struct in_force f = {.d = d};
     json_t *pending = json_array();
 
-    if (strcmp(kind, "settings") == 0) {
-        look_at_readers(&f, kind, id);
-    }
-    for (size_t i = 0; d->services[i]; i++) {
-        look_at_unit(&f, planner_unit(&d->planner, d->services[i], kind, id));
-    }
+    look_at_object(&f, kind, id);
     omap_foreach (e, &f.pending) {
         if (json_array_size(pending) < PENDING_SHOWN_MAX) {
             json_array_append_new(pending,

@@ -40,7 +40,7 @@
  *     {"type":"renewed","certificate":pem chain}
  *     {"type":"refused","facts":[…],"detail":s} a report that wasn't taken, and why
  *     {"type":"ask","id":n,"what":"sdn/flows"}  how is the host now? Answered within 3 s, or not
- *                                               waited for any more
+ *                                               waited for any more. "link": {}
  *     {"type":"left"}
  *     {"type":"pong"}
  *     {"type":"error","status":n,"pointer":p,"detail":s}   then the server closes the link

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "openflow/conn.h"
+#include "run-until.h"
 
 enum {
     SEEN_MAX = 16,
@@ -56,9 +57,6 @@ void client_connect(struct client *c, const char *path, struct of_conn_config co
 void client_open(struct client *c, const char *path);
 /* Closes what is open, and the loop. */
 void client_done(struct client *c);
-
-/* Runs the loop until the int is at least `wanted`; aborts when that takes too long. */
-void run_until(uv_loop_t *loop, const int *value, int wanted);
 
 /* For requests; their argument is a struct outcome. */
 void note_done(void *arg, const struct error *error);

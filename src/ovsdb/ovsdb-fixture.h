@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "ovsdb/ovsdb.h"
+#include "run-until.h"
 
 struct client {
     uv_loop_t loop;
@@ -30,9 +31,6 @@ void client_init(struct client *c);
 void client_connect(struct client *c, struct ovsdb_config config);
 void client_open(struct client *c, const char *path);
 void client_done(struct client *c);
-
-/* Runs the loop until the int is at least `wanted`; aborts when that takes too long. */
-void run_until(uv_loop_t *loop, const int *value, int wanted);
 
 /* Takes the reference to `ops`, and waits. */
 struct outcome transact(struct client *c, json_t *ops);

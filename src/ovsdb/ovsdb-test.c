@@ -173,10 +173,6 @@ static int world_drop(void **state)
 {
     struct world *w = *state;
 
-    if (w->c.db) {
-        ovsdb_close(w->c.db);
-        run_until(&w->c.loop, &w->c.closed, 1);
-    }
     fake_peer_done(&w->peer);
     client_done(&w->c);
     free(w);

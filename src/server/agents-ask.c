@@ -55,9 +55,13 @@ static void on_timeout(uv_timer_t *timer)
     const char *message = json_get_string(state, "message", "");
     struct error error;
 
-    error_set(&error, 503, NULL, "%s did not answer in time; its %s is %s%s%s", q->agent->id,
-              q->service, json_get_string(state, "state", "unknown"), *message ? ": " : "",
-              message);
+    if (state) {
+        error_set(&error, 503, NULL, "%s did not answer in time; its %s is %s%s%s", q->agent->id,
+                  q->service, json_get_string(state, "state", "unknown"), *message ? ": " : "",
+                  message);
+    } else {
+        error_set(&error, 503, NULL, "%s did not answer in time", q->agent->id);
+    }
     json_decref(status);
     end(q, NULL, &error);
 }

@@ -7,6 +7,10 @@
 #include "server/agents.h"
 #include "server/api-internal.h"
 
+enum {
+    METRICS_BY_NODE_MAX = 50000, /* counters; where there are more, metrics are sums over nodes */
+};
+
 static const struct counters *counters_of(const struct api_call *call)
 {
     return deployment_counters(call->api->deployment);
@@ -93,7 +97,10 @@ static void on_flows(void *arg, const json_t *body, const struct error *error)
     } else if (body) {
         call_reply_json(call, 200, json_incref((json_t *)body));
     } else {
-        call_fail(call, error);
+        /* What the agent says is no verdict on the caller: "401" would log him out. */
+        struct error told;
+        error_set(&told, error->status >= 500 ? error->status : 503, NULL, "%s", error->detail);
+        call_fail(call, &told);
     }
 }
 
@@ -113,10 +120,12 @@ int api_check_sdn(const struct api *api, const char *node, struct error *error)
 
 static void get_flows(struct api_call *call)
 {
+    static const char *const PARAMETERS[] = {NULL};
     const char *id = http_param(call->request, "id");
     struct error error;
 
-    if (api_check_sdn(call->api, id, &error) < 0) {
+    if (call_check_query(call, PARAMETERS, &error) < 0 ||
+        api_check_sdn(call->api, id, &error) < 0) {
         call_fail(call, &error);
         return;
     }
@@ -140,22 +149,29 @@ static void measure(void *arg, const char *node, struct count total)
                m->bytes ? total.bytes : total.packets);
 }
 
-/* One metric of every object of a kind, by node. */
+/* One metric of every object of a kind, by node where these aren't too many: filters on every node
+ * are as many lines as filters times nodes. */
 static void measure_objects(const struct api *api, struct buf *buf, const char *kind,
                             const char *label, int bytes)
 {
     _cleanup_free_ char *prefix = xasprintf("object/%s/", kind);
     _cleanup_free_ char *metric = xasprintf("%s_%s_total", label, bytes ? "bytes" : "packets");
     const struct tree *tree = deployment_tree(api->deployment);
+    const struct counters *counters = deployment_counters(api->deployment);
+    int by_node = counters_len(counters) <= METRICS_BY_NODE_MAX;
 
-    buf_printf(buf, "# HELP cnsmo_sdn_%s %s of a %s, by node.\n# TYPE cnsmo_sdn_%s counter\n",
-               metric, bytes ? "Bytes" : "Packets", label, metric);
+    buf_printf(buf, "# HELP cnsmo_sdn_%s %s of a %s, %s.\n# TYPE cnsmo_sdn_%s counter\n", metric,
+               bytes ? "Bytes" : "Packets", label, by_node ? "by node" : "on all nodes", metric);
     for (struct omap_entry *e = tree_first(tree, prefix); e; e = tree_next(tree, e, prefix)) {
         const char *id = e->key + strlen(prefix);
         _cleanup_free_ char *name = xasprintf("sdn/%s/%s", label, id);
         struct measuring m = {
             .buf = buf, .metric = metric, .label = label, .value = id, .bytes = bytes};
-        counters_each(deployment_counters(api->deployment), name, measure, &m);
+        struct count sum = counters_each(counters, name, by_node ? measure : NULL, &m);
+        if (!by_node) {
+            buf_printf(buf, "cnsmo_sdn_%s{%s=\"%s\"} %" PRIu64 "\n", metric, label, id,
+                       bytes ? sum.bytes : sum.packets);
+        }
     }
 }
 

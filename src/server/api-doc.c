@@ -274,7 +274,7 @@ static void add_errors(const struct api_route *route, json_t *responses)
         add_error(responses, 401, "Not logged in.", route->form);
         add_error(responses, 403, "The role doesn't allow it.", route->form);
     }
-    if (strstr(route->path, "{id}")) {
+    if (strstr(route->path, "{id}") || route->asks_node) {
         add_error(responses, 404, "There is no such object.", route->form);
     }
     if (writes || route->makes_conflicts) {
@@ -282,6 +282,8 @@ static void add_errors(const struct api_route *route, json_t *responses)
     }
     if (writes) {
         add_error(responses, 412, "The object isn't at the revision of If-Match.", route->form);
+    }
+    if (writes || (route->role >= ROLE_OPERATOR && strcmp(route->method, "GET") != 0)) {
         add_error(responses, 507, "The server's disk is full.", route->form);
     }
     if (route->body_max) {

@@ -168,6 +168,12 @@ void object_delete(struct api_call *call);
 void object_renew(struct api_call *call);
 void object_confirm(struct api_call *call);
 
+/* --- api-confirm.c --- */
+/* Calls `done` once, perhaps before it returns: NULL, what was forced cuts off nobody; else 404,
+ * or 409 and who stands in the way. */
+typedef void confirm_fn(void *arg, const struct error *error);
+void confirm_prove(struct api *api, const char *kind, const char *id, confirm_fn *done, void *arg);
+
 /* --- api-clients.c --- */
 /* A write of a VPN client under way, for what its keys and certificates need. */
 struct client_change {

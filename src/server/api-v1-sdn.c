@@ -10,6 +10,7 @@
 
 enum {
     BODY_MAX = 4096,
+    FLOWS_MAX = 20000, /* in one answer: every one takes a kilobyte of memory meanwhile */
 };
 
 static const char FILTERS_PREFIX[] = "object/sdn/filters/";
@@ -207,6 +208,7 @@ static void v1_traffic(struct api_call *call)
 struct gathering {
     struct api_call *call;
     json_t *answer;
+    size_t flows_len;
     size_t left; /* answers to come, and one while it is asked */
 };
 
@@ -275,21 +277,37 @@ static char *switch_name(const json_t *answer, const json_t *body, const char *a
     return xasprintf("openflow:%u", number);
 }
 
+/* NULL: the answer would be too long. */
+static json_t *flows_json(struct gathering *g, const json_t *flows)
+{
+    json_t *result, *flow;
+    size_t i;
+
+    if (json_array_size(flows) > FLOWS_MAX - g->flows_len) {
+        return NULL;
+    }
+    result = json_array();
+    json_array_foreach ((json_t *)flows, i, flow) {
+        json_array_append_new(result, flow_json(flow));
+    }
+    g->flows_len += i;
+    return result;
+}
+
+/* One that doesn't answer, or too much, doesn't hide the others. */
 static void on_flows(void *arg, const json_t *body, const struct error *error)
 {
     struct gathered *node = arg;
     struct gathering *g = node->gathering;
     _cleanup_free_ char *name = switch_name(g->answer, body, node->address);
-    json_t *flows = json_array(), *flow;
-    size_t i;
-
-    json_array_foreach (json_object_get(body, "flows"), i, flow) {
-        json_array_append_new(flows, flow_json(flow));
-    }
+    json_t *flows = flows_json(g, json_object_get(body, "flows"));
     json_t *one = json_pack("{s:s, s:s, s:o}", "vpnID", node->address, "instanceId", node->node,
-                            "flows", flows);
-    if (!body) { /* one that doesn't answer doesn't hide the others */
-        json_object_set_new(one, "error", json_string(error->detail));
+                            "flows", flows ? flows : json_array());
+
+    if (!body || !flows) {
+        json_object_set_new(one, "error",
+                            json_string(body ? "left out: there are too many flows for one answer"
+                                             : error->detail));
     }
     json_object_set_new(g->answer, name, one);
     free(node->node);
@@ -343,8 +361,13 @@ static void v1_flows(struct api_call *call)
     READ_ROUTE(path_, v1_flow_statistics, hidden_, "What a blocking flow has dropped",            \
                INTEGERS("numPackets", "numBytes"), .parameters = FLOW_PARAMETER)
 #define TRAFFIC_ROUTE(path_, hidden_)                                                             \
-    READ_ROUTE(path_, v1_traffic, hidden_, "Packets to and from a node",                          \
-               INTEGERS("inTraffic", "outTraffic"))
+    {                                                                                             \
+        .method = "GET", .path = path_, .role = ROLE_VIEWER, .form = FORM_V1,                     \
+        .handler = v1_traffic, .hidden = (hidden_), .makes_conflicts = 1, .doc = {                \
+            .summary = "Packets to and from a node (API v1)",                                     \
+            .response = INTEGERS("inTraffic", "outTraffic")                                       \
+        }                                                                                         \
+    }
 #define BLOCK_ROUTE(base_, hidden_)                                                               \
     {                                                                                             \
         .method = "PUT", .path = base_ "/blockbyport", .role = ROLE_OPERATOR,                     \

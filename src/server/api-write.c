@@ -504,29 +504,26 @@ void object_renew(struct api_call *call)
 
 /* --- POST .../confirm --- */
 
-/* It may stay once every node that it concerns has it, and could say so: that is the proof that
- * nobody was cut off. */
-static int check_trial(const struct change_call *c, struct error *error)
+static void on_proved(void *arg, const struct error *error)
 {
-    struct deployment *d = c->call->api->deployment;
-    _cleanup_free_ char *key = xasprintf("object/%s/%s", kind_name(c), c->id);
-    const json_t *object = tree_value(deployment_tree(d), key);
+    struct change_call *c = arg;
 
-    if (!object) {
-        return error_set(error, 404, NULL, "there is no %s \"%.100s\"", kind_name(c), c->id);
+    if (c->call->api->freed) {
+        fail_stopping(c);
+    } else if (error) {
+        change_fail(c, error);
+    } else {
+        do_write(c);
     }
-    if (!json_object_get(json_object_get(object, "sealed"), "confirmBy")) {
-        return error_set(error, 409, NULL, "there is nothing to confirm");
-    }
-    json_t *status = deployment_status(d, kind_name(c), c->id);
-    const json_t *pending =
-        json_array_get(json_object_get(json_object_get(status, "inForce"), "pending"), 0);
-    int rc = pending ? error_set(error, 409, NULL, "not confirmed: %s %s",
-                                 json_get_string(pending, "node", ""),
-                                 json_get_string(pending, "reason", ""))
-                     : 0;
-    json_decref(status);
-    return rc;
+}
+
+/* What was proved is proved of the object as it is now. */
+static int64_t present_revision(const struct change_call *c)
+{
+    _cleanup_free_ char *key = xasprintf("object/%s/%s", kind_name(c), c->id);
+    const struct tree_entry *entry = tree_get(deployment_tree(c->call->api->deployment), key);
+
+    return entry ? entry->revision : 0;
 }
 
 void object_confirm(struct api_call *call)
@@ -540,9 +537,13 @@ void object_confirm(struct api_call *call)
     c->id = xstrdup(http_param(call->request, "id"));
     c->spec = json_object();
     c->sealed = json_object();
-    if (read_query(c, &error) < 0 || read_if_match(c, &error) < 0 || check_trial(c, &error) < 0) {
+    if (read_query(c, &error) < 0 || read_if_match(c, &error) < 0) {
         change_fail(c, &error);
         return;
     }
-    do_write(c);
+    if (c->if_match == 0) {
+        c->if_match = present_revision(c);
+        c->continues = 1;
+    }
+    confirm_prove(call->api, kind_name(c), c->id, on_proved, c);
 }

@@ -118,12 +118,35 @@ static void who_deletes_it_before_ends_it(void **state)
     server_trials_free(trials);
 }
 
+/* At the last moment: the confirmation is being stored when the deletion is built. */
+static void who_confirms_in_time_keeps_it(void **state)
+{
+    struct fixture *f = *state;
+    struct outcome o = make(f, 1, SHARP), confirmed = {0};
+    json_t *none = json_object();
+
+    set_deadline(f, o.id, 1);
+    struct server_trials *trials = server_trials_new(&f->loop, f->d);
+    begin_write(
+        f, (struct write){.verb = WRITE_PATCH, .kind = "toy/marks", .id = o.id, .sealed = none},
+        "{}", &confirmed);
+    fixture_run(f, &confirmed.finished);
+    assert_int_equal(confirmed.rc, 0);
+    for (int i = 0; i < 3; i++) { /* after what was under way */
+        make(f, 0, "{}");
+    }
+    assert_non_null(object_of(f, o.id));
+    assert_int_equal(deadline_of(f, o.id), 0);
+    json_decref(none);
+    server_trials_free(trials);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(only_what_is_refused_is_on_trial), TEST(its_event_says_that_it_was_forced),
         TEST(what_nobody_confirms_is_deleted),  TEST(what_was_there_at_the_start_too),
-        TEST(who_deletes_it_before_ends_it),
+        TEST(who_deletes_it_before_ends_it),    TEST(who_confirms_in_time_keeps_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

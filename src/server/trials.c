@@ -41,7 +41,8 @@ static void schedule(struct server_trials *t)
 static void on_deleted(void *arg, int rc, const struct write_result *result,
                        const struct error *error)
 {
-    if (rc < 0 && error->status != 404) {
+    /* Deleted by somebody else, or changed meanwhile: confirmed, say. */
+    if (rc < 0 && error->status != 404 && error->status != 412) {
         log_error("what nobody confirmed can't be deleted", "reason", error->detail, NULL);
     }
 }
@@ -52,7 +53,12 @@ static void delete_object(struct server_trials *t, const char *key)
     const char *id = strrchr(key, '/') + 1;
     _cleanup_free_ char *kind =
         xstrndup(key + sizeof OBJECT - 1, (size_t)(id - 1 - key) - (sizeof OBJECT - 1));
-    const struct write write = {.verb = WRITE_DELETE, .kind = kind, .id = id, .reason = "undone"};
+    const struct tree_entry *entry = tree_get(deployment_tree(t->deployment), key);
+    const struct write write = {.verb = WRITE_DELETE,
+                                .kind = kind,
+                                .id = id,
+                                .if_match = entry ? entry->revision : 0,
+                                .reason = "undone"};
 
     log_info("undone: nobody confirmed it in time", "object", key + sizeof OBJECT - 1, NULL);
     deployment_write(t->deployment, &SYSTEM, &write, on_deleted, NULL);

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import threading
 
-from helpers import DEADLINE, until
+from helpers import DEADLINE, Server, until
 
 
 def make_request(folder, name):
@@ -186,3 +186,18 @@ class Agent(Member):
         self.send({"type": "status", "status": status})
         until("the status is there", lambda: admin.get(f"/api/v2/nodes/{self.name}").json()
               ["status"]["services"][service] == state)
+
+
+def with_agents(folder, members):
+    """A server of its own with an admin logged in and agents connected, for a fixture to pass on:
+    {"Agent.1": what its token gives}."""
+    server = Server(folder)
+    server.init()
+    server.start()
+    server.admin = server.login()
+    server.agents = {name: Agent(server, server.admin, name, folder, **token)
+                     for name, token in members.items()}
+    yield server
+    for agent in server.agents.values():
+        agent.close()
+    server.stop()

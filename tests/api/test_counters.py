@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from agents import Agent
-from helpers import Server, Stream, problem, until
+from agents import Agent, with_agents
+from helpers import Stream, problem, until
 
 FILTERS = "/api/v2/sdn/filters"
 FLOWS = {"datapathId": "0000a63636e736d1", "datapath": "netdev", "truncated": False,
@@ -15,18 +15,11 @@ FLOWS = {"datapathId": "0000a63636e736d1", "datapath": "netdev", "truncated": Fa
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("counters"))
-    server.init()
-    server.start()
-    server.admin = server.login()
-    server.agents = {name: Agent(server, server.admin, name, server.folder,
-                                 services=["vpn", "sdn"]) for name in ("Agent.1", "Agent.2")}
-    server.admin.create("nodes", {"services": ["vpn", "sdn"]}, "Away")
-    server.admin.create("nodes", {}, "Plain")
-    yield server
-    for agent in server.agents.values():
-        agent.close()
-    server.stop()
+    sdn = {"services": ["vpn", "sdn"]}
+    for server in with_agents(tmp_path_factory.mktemp("counters"), {"Agent.1": sdn, "Agent.2": sdn}):
+        server.admin.create("nodes", sdn, "Away")
+        server.admin.create("nodes", {}, "Plain")
+        yield server
 
 
 @pytest.fixture
@@ -133,6 +126,10 @@ def test_series_parameters(own, filter_id, path, query):
     problem(own.admin.get(f"{path.replace('ID', filter_id)}?{query}"), 400)
 
 
+def test_flows_have_no_parameters(own):
+    problem(own.admin.get("/api/v2/nodes/Agent.1/sdn/flows?table=1"), 400)
+
+
 @pytest.mark.parametrize("path", ["sdn/filters/4711/series", "sdn/flows/4711/series",
                                   "nodes/Nobody/series", "nodes/Nobody/sdn/flows"])
 def test_of_what_is_not_there(own, path):
@@ -181,6 +178,22 @@ def test_metrics(own, one, filter_id):
     assert 'cnsmo_sdn_node_in_packets_total{node="Agent.1"} 5000' in lines
 
 
+def test_metrics_are_bounded(own, one, filter_id):
+    """By node only as long as that isn't too much to read every few seconds."""
+    agent = Agent(own, own.admin, "Chatty", own.folder, services=["vpn", "sdn"])
+    for begin in range(0, 50000, 1000):
+        agent.count({f"sdn/node/{i}": [1, 1] for i in range(begin, begin + 1000)})
+    for counter in (one, own.agents["Agent.2"]):
+        counter.count({f"sdn/filter/{filter_id}": [3, 180]})
+    shows(own, f"{FILTERS}/{filter_id}", 6)
+    until("the sum is there", lambda: f'cnsmo_sdn_filter_packets_total{{filter="{filter_id}"}} 6'
+          in own.admin.get("/metrics").text.splitlines())
+    agent.close()
+    own.admin.delete("/api/v2/nodes/Chatty")
+    assert (f'cnsmo_sdn_filter_packets_total{{filter="{filter_id}",node="Agent.1"}} 3'
+            in own.admin.get("/metrics").text.splitlines())
+
+
 @pytest.mark.parametrize("values", [
     {"sdn/filter/1": [1]}, {"sdn/filter/1": [-1, 0]}, {"sdn/filter/1": "1"}, {"": [1, 1]}, [],
     {f"sdn/filter/{i}": [1, 1] for i in range(1001)}])
@@ -191,6 +204,48 @@ def test_bad_counters_end_the_link(own, values):
     assert agent.errors[0]["pointer"] == "/values"
     agent.close()
     own.admin.delete("/api/v2/nodes/Odd")
+
+
+def test_what_an_agent_makes_up_is_not_counted(own, one, filter_id):
+    """Neither of another node's filter nor of none, nor under any number of parts."""
+    made = own.admin.create("sdn/filters", {"node": "Agent.2", "protocol": "icmp"}).json()["id"]
+    one.count({f"sdn/filter/{made}": [7, 7], f"sdn/filter/{made}/public": [7, 7],
+               "sdn/filter/4711": [7, 7], "sdn/filter": [7, 7], "x": [7, 7], "/": [7, 7],
+               "sdn/self/Agent.2": [7, 7], f"sdn/filter/{filter_id}": [2, 2]})
+    shows(own, f"{FILTERS}/{filter_id}", 2)
+    assert own.admin.get(f"{FILTERS}/{made}/series").json()["points"] == []
+    assert f'filter="{made}"' not in own.admin.get("/metrics").text
+    own.admin.delete(f"{FILTERS}/{made}")
+
+
+def test_huge_counters(own, one, filter_id):
+    name, huge = f"sdn/filter/{filter_id}", (1 << 63) - 1
+    one.count({name: [huge, huge], f"{name}/public": [huge, huge]})
+    own.agents["Agent.2"].count({name: [huge, huge]})
+    assert shows(own, f"{FILTERS}/{filter_id}", huge)["bytes"] == huge
+    [point] = own.admin.get(f"{FILTERS}/{filter_id}/series").json()["points"]
+    assert point["packets"] == huge
+
+
+def test_a_filter_that_moves_takes_no_counter_along(own, one):
+    """The agent that had it is away, and tells nothing of that."""
+    agent = Agent(own, own.admin, "Silent", own.folder, services=["vpn", "sdn"])
+    made = own.admin.create("sdn/filters", {"node": "Silent", "protocol": "icmp"}).json()["id"]
+    stream = Stream(own.admin, "/api/v2/watch?kinds=counters")
+    assert stream.next()[0] == "ready"
+    agent.count({f"sdn/filter/{made}": [5, 5]})
+    shows(own, f"{FILTERS}/{made}", 5)
+    own.admin.patch(f"{FILTERS}/{made}", json={"spec": {"node": "Agent.1"}})
+    until("it is told", lambda: counters_event(stream, f"sdn/filter/{made}")
+          == {"node": "Silent", "totals": {f"sdn/filter/{made}": None}})
+    stream.close()
+    agent.count({f"sdn/filter/{made}": [6, 6]})  # too late
+    one.count({f"sdn/filter/{made}": [1, 1]})
+    shows(own, f"{FILTERS}/{made}", 1)
+    assert own.admin.get(f"{FILTERS}/{made}/series").json()["points"][-1]["packets"] == 1
+    agent.close()
+    own.admin.delete(f"{FILTERS}/{made}")
+    own.admin.delete("/api/v2/nodes/Silent")
 
 
 def test_counters_of_a_deleted_node_are_gone(own, filter_id):
@@ -220,6 +275,13 @@ def test_flows_are_asked_for(own, one):
     one.answers = {"sdn/flows": FLOWS}
     reply = own.admin.get("/api/v2/nodes/Agent.1/sdn/flows")
     assert reply.status_code == 200 and reply.json() == FLOWS
+
+
+@pytest.mark.parametrize("status, shown", [(401, 503), (404, 503), (507, 507), (200, 500)])
+def test_an_agent_is_no_judge_of_the_caller(own, one, status, shown):
+    one.answers = {"sdn/flows": {"status": status, "detail": "no", "pointer": "/x"}}
+    reply = own.admin.get("/api/v2/nodes/Agent.1/sdn/flows")
+    assert problem(reply, shown) and "pointer" not in reply.json()
 
 
 def test_the_agents_refusal_is_passed_on(own, one):

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from agents import Agent
-from helpers import DEADLINE, Server
+from agents import with_agents
+from helpers import DEADLINE
 from test_cli import REFUSED, USAGE, Cli
 
 FLOW = {"table": 1, "priority": 1000, "cookie": "0xc50d010000000007", "match": {"tcp_dst": 1919},
@@ -15,15 +15,10 @@ FLOW = {"table": 1, "priority": 1000, "cookie": "0xc50d010000000007", "match": {
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("sdn-cli"))
-    server.init()
-    server.start()
-    server.admin = server.login()
-    server.agent = Agent(server, server.admin, "Agent.1", server.folder, services=["vpn", "sdn"],
-                         labels={"tier": "web"})
-    yield server
-    server.agent.close()
-    server.stop()
+    for server in with_agents(tmp_path_factory.mktemp("sdn-cli"), {
+            "Agent.1": {"services": ["vpn", "sdn"], "labels": {"tier": "web"}}}):
+        server.agent = server.agents["Agent.1"]
+        yield server
 
 
 @pytest.fixture

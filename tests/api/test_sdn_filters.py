@@ -3,8 +3,8 @@ import concurrent.futures
 
 import pytest
 
-from agents import Agent
-from helpers import Server, problem
+from agents import with_agents
+from helpers import problem
 
 FILTERS, FLOWS = "/api/v2/sdn/filters", "/api/v2/sdn/flows"
 PORT_WORDS = '"port" must be a port from 1 to 65535, or a range such as 8000-8010'
@@ -13,20 +13,10 @@ ADDRESS_WORDS = ("must be an IPv4 address or prefix, such as 10.77.0.2 or 10.77.
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("sdn"))
-    server.init()
-    server.start()
-    server.admin = server.login()
-    server.agents = {name: Agent(server, server.admin, name, server.folder, services=services,
-                                 labels=labels)
-                     for name, services, labels in (
-                         ("Agent.1", ["vpn", "sdn"], {"tier": "web", "zone": "1"}),
-                         ("Agent.2", ["vpn", "sdn"], {"tier": "web"}),
-                         ("Plain", ["vpn"], {"tier": "web"}))}
-    yield server
-    for agent in server.agents.values():
-        agent.close()
-    server.stop()
+    yield from with_agents(tmp_path_factory.mktemp("sdn"), {
+        "Agent.1": {"services": ["vpn", "sdn"], "labels": {"tier": "web", "zone": "1"}},
+        "Agent.2": {"services": ["vpn", "sdn"], "labels": {"tier": "web"}},
+        "Plain": {"services": ["vpn"], "labels": {"tier": "web"}}})
 
 
 @pytest.fixture

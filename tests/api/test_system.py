@@ -89,6 +89,15 @@ def test_openapi_is_whole(anybody):
                 assert "example" in media and "schema" in media, path
 
 
+@pytest.mark.parametrize("method, path, statuses", [
+    ("put", "/services/sdn/blockbyport", {"200", "400", "404", "409", "413", "503", "507"}),
+    ("delete", "/services/sdn/nodes/{id}/flows/{flow}", {"200", "404", "409", "507"}),
+    ("get", "/services/sdn/nodes/{id}/monitoring/incoming", {"200", "404", "409"})])
+def test_openapi_tells_what_v1_answers(anybody, method, path, statuses):
+    paths = anybody.get("/api/v2/openapi.json").json()["paths"]
+    assert statuses <= set(paths[f"/api/v1{path}"][method]["responses"])
+
+
 def test_openapi_examples_are_taken(admin, anybody):
     """What the document shows as a body to create something is one that works."""
     tried = 0

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from agents import Agent
-from helpers import ADMIN, PASSWORD, Server, Stream, problem, until
+from agents import Agent, with_agents
+from helpers import ADMIN, PASSWORD, Stream, problem, until
 
 BASES = ["/api/v1/services/sdn", "/api/v1/sdn"]
 BASE = BASES[0]
@@ -15,21 +15,14 @@ BODY = {"tcp-destination-port": 1919, "ip4-destination": "134.157.24.35/16",
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("v1-sdn"))
-    server.init()
-    server.start()
-    server.admin = server.login()
-    server.agents = {name: Agent(server, server.admin, name, server.folder,
-                                 services=["vpn", "sdn"]) for name in ("Agent.1", "Agent.2")}
-    server.admin.create("nodes", {"services": ["vpn", "sdn"]}, "Away")
-    server.admin.create("nodes", {}, "Plain")
-    reply = server.client().post("/api/v1/Authenticate", json={"username": ADMIN,
-                                                               "password": PASSWORD})
-    server.v1 = server.client(reply.json()["token"])
-    yield server
-    for agent in server.agents.values():
-        agent.close()
-    server.stop()
+    sdn = {"services": ["vpn", "sdn"]}
+    for server in with_agents(tmp_path_factory.mktemp("v1-sdn"), {"Agent.1": sdn, "Agent.2": sdn}):
+        server.admin.create("nodes", sdn, "Away")
+        server.admin.create("nodes", {}, "Plain")
+        reply = server.client().post("/api/v1/Authenticate", json={"username": ADMIN,
+                                                                   "password": PASSWORD})
+        server.v1 = server.client(reply.json()["token"])
+        yield server
 
 
 @pytest.fixture
@@ -327,6 +320,15 @@ def test_one_that_is_silent_does_not_hide_the_others(own, v1):
     switches = {s["instanceId"]: s for s in v1.get(f"{BASE}/flows").json().values()}
     assert switches["Agent.2"]["error"].startswith("Agent.2 did not answer in time; its sdn is ")
     assert "error" not in switches["Agent.1"]
+
+
+def test_too_many_flows_are_left_out(own, v1):
+    for number, agent in enumerate(own.agents.values()):
+        agent.answers = answer(f"{number + 1:016x}", *[{}] * 12000)
+    switches = v1.get(f"{BASE}/flows").json().values()
+    assert sorted(len(s["flows"]) for s in switches) == [0, 0, 12000]
+    assert sum(s.get("error") == "left out: there are too many flows for one answer"
+               for s in switches) == 1
 
 
 # --- who may, and how it is seen -------------------------------------------------------------------

@@ -7,6 +7,7 @@
     start    enrolled machines that start: until their first ping, next to nebula and tinc
     tunnel   throughput and delay, next to the bare tunnel program, nebula and tinc
     openvpn  the same for the other fabric, next to openvpn
+    sdn      from an API call to the first packet that is blocked, and 10,000 filters, next to OVN
     agent    an agent's memory, and what it uses while nothing happens
 
 Everything that is compared is measured in the same run, in turns. `fleet` enrols its agents in a
@@ -24,13 +25,14 @@ import fleet_rows
 import get_rows
 import lab_rows
 import path_rows
+import sdn_rows
 import tunnel_rows
 from table import Report
 
 GROUPS = {"get": get_rows.run, "fleet": fleet_rows.run, "path": path_rows.run,
           "join": lab_rows.run_join,
           "start": lab_rows.run_start, "tunnel": tunnel_rows.run_wireguard,
-          "openvpn": tunnel_rows.run_openvpn, "agent": agent_rows.run}
+          "openvpn": tunnel_rows.run_openvpn, "sdn": sdn_rows.run, "agent": agent_rows.run}
 
 
 def main():

@@ -13,6 +13,7 @@ from lab.lab import Lab  # noqa: E402
 from lab.processes import LabError, wait_for  # noqa: E402
 
 FIRST_PING = str(pathlib.Path(BUILD).resolve() / "tests" / "bench" / "first-ping")
+PACKETS = str(pathlib.Path(BUILD).resolve() / "tests" / "bench" / "packets")
 
 
 @contextlib.contextmanager

@@ -9,47 +9,12 @@ import tempfile
 import threading
 import time
 
+from call import Call, send_all
 from rig import BUILD, bench_server, median, percentile
 
 SIZES = (0, 10000)
 QUICK_SIZES = (0, 200)
 NODE = "Agent.1"
-
-
-class Call:
-    """Requests on one connection, without what a library does for each."""
-
-    def __init__(self, server):
-        self.tls = server.connect()
-        self.token = server.admin.token
-
-    def send(self, method, path, body=None):
-        """The time it was sent, and the answer."""
-        text = json.dumps(body).encode() if body is not None else b""
-        head = (f"{method} /api/v2/{path} HTTP/1.1\r\nHost: localhost\r\n"
-                f"Authorization: Bearer {self.token}\r\nContent-Type: application/json\r\n"
-                f"Content-Length: {len(text)}\r\n\r\n").encode()
-        began = time.monotonic()
-        self.tls.sendall(head + text)
-        return began, self._answer()
-
-    def _answer(self):
-        data = b""
-        while b"\r\n\r\n" not in data:
-            data += self._more()
-        head, _, body = data.partition(b"\r\n\r\n")
-        fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
-        while len(body) < int(fields[b"content-length"]):
-            body += self._more()
-        if head.split()[1][:1] != b"2":
-            raise RuntimeError(body.decode())
-        return json.loads(body)
-
-    def _more(self):
-        part = self.tls.recv(65536)
-        if not part:
-            raise RuntimeError("the server closed the connection")
-        return part
 
 
 class PathAgent:
@@ -80,23 +45,18 @@ class PathAgent:
         self.run.cleanup()
 
 
+def connect(server):
+    return Call(server.connect(), server.admin.token)
+
+
 def new_filter(number):
     address = ".".join(str(number >> shift & 255) for shift in (16, 8, 0))
     return {"spec": {"node": NODE, "direction": "in", "source": f"10.{address}"}}
 
 
 def fill(server, first, last):
-    """So many filters, by several connections at once."""
-    def work(numbers):
-        call = Call(server)
-        for number in numbers:
-            call.send("POST", "sdn/filters", new_filter(number))
-    threads = [threading.Thread(target=work, args=(range(first + at, last, 8),))
-               for at in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    calls = [connect(server) for _ in range(8)]
+    send_all(calls, "POST", "sdn/filters", [new_filter(number) for number in range(first, last)])
 
 
 def measure(report, server, agent, call, size, first, times):
@@ -122,7 +82,7 @@ def run(report):
     with bench_server(0) as (server, _):
         agent = PathAgent(server)
         try:
-            call, made = Call(server), 0
+            call, made = connect(server), 0
             call.send("POST", "sdn/filters?wait=applied", new_filter(1 << 20))
             for size in QUICK_SIZES if report.is_quick else SIZES:
                 fill(server, made, size)

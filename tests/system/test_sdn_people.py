@@ -104,13 +104,17 @@ def reaches(host, server):
 
 @pytest.mark.logs("isn't in force", "not connected")
 def test_forced_it_is_undone(lab, on):
+    """Only what comes from the server is dropped, so the node's acknowledgement gets through."""
     server = on.out(["ss", "-tnH", "dport", "=", ":8444"]).split()[4]
     assert reaches(on, server)
-    made = lab.api.post("/sdn/filters?force=true", CUTTING)
-    assert made["status"]["confirmBy"]
-    wait_for("it to be cut off", lambda: not reaches(on, server), 10)
+    made = lab.api.post("/sdn/filters?force=true&wait=applied", {"spec": {
+        "node": "Agent.1", "direction": "in", "protocol": "tcp",
+        "source": server.partition(":")[0]}})
+    assert made["status"]["confirmBy"] and made["status"]["inForce"]["applied"] == 1
+    assert not reaches(on, server)
     answer = lab.api.raw("POST", f"/api/v2/sdn/filters/{made['id']}/confirm")
-    assert answer.status == 409 and "not confirmed: Agent.1" in answer.json()["detail"]
+    assert answer.status == 409
+    assert "not confirmed: Agent.1 did not answer in time" in answer.json()["detail"]
     wait_for("nothing of it", lambda: lab.api.get("/sdn/filters")["items"] == [], TRIAL_S + 15)
     wait_for("the way back", lambda: reaches(on, server), 30)
     wait_for("the node", lambda: is_on(lab, "Agent.1"), 30)

@@ -26,8 +26,7 @@ static void add_node(void *arg, const char *node, const json_t *node_spec)
     struct count total;
 
     s->reports->count(s->reports, node, s->name, &total);
-    s->sum.packets += total.packets;
-    s->sum.bytes += total.bytes;
+    s->sum = count_add(s->sum, total);
     if (s->len++ < NODES_SHOWN_MAX) {
         json_array_append_new(s->nodes, json_pack("{s:s, s:I, s:I}", "node", node, "packets",
                                                   (json_int_t)total.packets, "bytes",

@@ -36,6 +36,9 @@ int sdn_runs_on(const json_t *node_spec);
 typedef void sdn_node_fn(void *arg, const char *node, const json_t *node_spec);
 void sdn_each_node(struct view *view, const json_t *filter_spec, sdn_node_fn *each, void *arg);
 
+/* Does a filter with this spec hold on the node, if the node's is this? */
+int sdn_holds_on(const json_t *filter_spec, const char *node, const json_t *node_spec);
+
 /* A raw flow's match as it is sent: prefixes with their length and without those that match
  * everything, ip_proto where a field implies it. A new reference. */
 json_t *sdn_match(const json_t *spec);
@@ -54,6 +57,9 @@ int sdn_check_claim(struct view *view, const char *claim, const struct kind *kin
 
 /* 409 for a filter that would keep a node's agent from the server, as far as that is known. */
 int sdn_lockout_check(const json_t *spec, struct view *view, struct error *error);
+/* The same for a node's spec, with which filters begin to hold on it, by their selectors. */
+int sdn_lockout_check_node(const char *node, const json_t *node_spec, struct view *view,
+                           struct error *error);
 
 int sdn_filter_validate(const char *id, const json_t *spec, struct view *view,
                         struct error *error);

@@ -91,18 +91,72 @@ static int is_of_overlay(struct view *view, struct ip4_prefix prefix)
            ip4_contains(range, prefix.address);
 }
 
-int sdn_lockout_check(const json_t *spec, struct view *view, struct error *error)
+/* Reads the filter's match; 0 if it can't matter to a link. */
+static int read_filter(struct lockout *l, const json_t *spec)
 {
     const char *protocol = json_get_string(spec, "protocol", "any");
-    struct lockout l = {
-        .view = view, .direction = json_get_string(spec, "direction", "both"), .error = error};
 
-    sdn_prefix_parse(json_get_string(spec, "source", "0.0.0.0/0"), &l.source);
-    sdn_prefix_parse(json_get_string(spec, "destination", "0.0.0.0/0"), &l.destination);
-    sdn_ports_parse(json_get_string(spec, "port", ""), &l.ports);
-    if ((strcmp(protocol, "any") == 0 || strcmp(protocol, "tcp") == 0) &&
-        !is_of_overlay(view, l.source) && !is_of_overlay(view, l.destination)) {
+    l->direction = json_get_string(spec, "direction", "both");
+    sdn_prefix_parse(json_get_string(spec, "source", "0.0.0.0/0"), &l->source);
+    sdn_prefix_parse(json_get_string(spec, "destination", "0.0.0.0/0"), &l->destination);
+    sdn_ports_parse(json_get_string(spec, "port", ""), &l->ports);
+    return (strcmp(protocol, "any") == 0 || strcmp(protocol, "tcp") == 0) &&
+           !is_of_overlay(l->view, l->source) && !is_of_overlay(l->view, l->destination);
+}
+
+int sdn_lockout_check(const json_t *spec, struct view *view, struct error *error)
+{
+    struct lockout l = {.view = view, .error = error};
+
+    if (read_filter(&l, spec)) {
         sdn_each_node(view, spec, look_at_node, &l);
     }
     return l.rc;
+}
+
+/* --- a node that changes --- */
+
+struct beginning {
+    struct lockout lockout;
+    const char *node;
+    const json_t *before, *after; /* NULL: it is new */
+};
+
+/* One that names the node was looked at when it was made. */
+static void look_at_filter(void *arg, const char *id, const json_t *object)
+{
+    struct beginning *b = arg;
+    const json_t *spec = json_object_get(object, "spec");
+
+    if (b->lockout.rc < 0 || json_object_get(spec, "node") ||
+        !sdn_holds_on(spec, b->node, b->after) || sdn_holds_on(spec, b->node, b->before) ||
+        !read_filter(&b->lockout, spec)) {
+        return;
+    }
+    look_at_node(&b->lockout, b->node, b->after);
+    if (b->lockout.rc < 0) {
+        _cleanup_free_ char *why = xstrdup(b->lockout.error->detail);
+        b->lockout.rc = error_set(b->lockout.error, 409, NULL,
+                                  "sdn filter %s would hold on it, and %s; delete or change the "
+                                  "filter first",
+                                  id, why);
+    }
+}
+
+int sdn_lockout_check_node(const char *node, const json_t *node_spec, struct view *view,
+                           struct error *error)
+{
+    struct beginning b = {.lockout = {.view = view, .error = error},
+                          .node = node,
+                          .before = view_spec(view, "nodes", node),
+                          .after = node_spec};
+
+    /* Most changes of a node are none of what filters look at. */
+    if (!b.before || !sdn_runs_on(node_spec) ||
+        (sdn_runs_on(b.before) &&
+         json_equal(json_object_get(b.before, "labels"), json_object_get(node_spec, "labels")))) {
+        return 0;
+    }
+    view_each(view, "object/sdn/filters/", look_at_filter, &b);
+    return b.lockout.rc;
 }

@@ -37,6 +37,15 @@ static int has_labels(const json_t *node_spec, const json_t *selector)
     return 1;
 }
 
+int sdn_holds_on(const json_t *filter_spec, const char *node, const json_t *node_spec)
+{
+    const char *named = json_get_string(filter_spec, "node", NULL);
+
+    return sdn_runs_on(node_spec) &&
+           (named ? strcmp(named, node) == 0
+                  : has_labels(node_spec, json_object_get(filter_spec, "selector")));
+}
+
 static void look_at_node(void *arg, const char *node, const json_t *value)
 {
     struct walking *w = arg;
@@ -100,6 +109,7 @@ struct planning {
     const json_t *spec;
     struct view *view;
     struct plan *plan;
+    json_t *bodies[2][2]; /* of a filter, by sourceSelf and destinationSelf; NULL: not made yet */
 };
 
 static void put(struct plan *plan, const char *node, const char *what, const char *id,
@@ -132,25 +142,39 @@ static void add_trial(const struct planning *p, json_t *body)
     }
 }
 
-static void plan_filter_on(void *arg, const char *node, const json_t *node_spec)
+static json_t *filter_body(const struct planning *p, struct ip4_prefix source,
+                           struct ip4_prefix destination, int source_self, int destination_self)
 {
-    struct planning *p = arg;
-    struct ip4_prefix source = {0}, destination = {0};
     char from[IP4_PREFIX_TEXT_SIZE], to[IP4_PREFIX_TEXT_SIZE];
     _cleanup_free_ char *port = port_text(p->spec);
-
-    sdn_prefix_parse(json_get_string(p->spec, "source", "0.0.0.0/0"), &source);
-    sdn_prefix_parse(json_get_string(p->spec, "destination", "0.0.0.0/0"), &destination);
     json_t *body = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:b}", "direction",
                              json_get_string(p->spec, "direction", "both"), "protocol",
                              json_get_string(p->spec, "protocol", "any"), "source",
                              ip4_prefix_format(source, from), "destination",
                              ip4_prefix_format(destination, to), "port", port, "priority",
                              json_get_integer(p->spec, "priority", 1000), "sourceSelf",
-                             is_self(p->view, node, node_spec, source), "destinationSelf",
-                             is_self(p->view, node, node_spec, destination));
+                             source_self, "destinationSelf", destination_self);
+
     add_trial(p, body);
-    put(p->plan, node, "filter", p->id, body);
+    return body;
+}
+
+/* Most nodes have the same, and then share it: on all nodes that is most of what a filter takes.
+ */
+static void plan_filter_on(void *arg, const char *node, const json_t *node_spec)
+{
+    struct planning *p = arg;
+    struct ip4_prefix source = {0}, destination = {0};
+
+    sdn_prefix_parse(json_get_string(p->spec, "source", "0.0.0.0/0"), &source);
+    sdn_prefix_parse(json_get_string(p->spec, "destination", "0.0.0.0/0"), &destination);
+    int source_self = is_self(p->view, node, node_spec, source);
+    int destination_self = is_self(p->view, node, node_spec, destination);
+    json_t **body = &p->bodies[source_self][destination_self];
+    if (!*body) {
+        *body = filter_body(p, source, destination, source_self, destination_self);
+    }
+    put(p->plan, node, "filter", p->id, json_incref(*body));
 }
 
 static void plan_flow(const struct planning *p)
@@ -191,6 +215,9 @@ void sdn_plan(const char *kind, const char *id, const json_t *spec, struct view 
         plan_node(&p);
     } else if (strcmp(kind, SDN_FILTERS.name) == 0) {
         sdn_each_node(view, spec, plan_filter_on, &p);
+        for (size_t i = 0; i < 4; i++) {
+            json_decref(p.bodies[i / 2][i % 2]);
+        }
     } else if (strcmp(kind, SDN_FLOWS.name) == 0) {
         plan_flow(&p);
     }

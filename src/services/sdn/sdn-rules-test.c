@@ -248,6 +248,51 @@ static void what_cuts_already_can_be_edited(void **state)
     tree_done(&tree);
 }
 
+/* A node that gets a label, or sdn, comes under filters that are there already. */
+static void who_changes_is_not_cut_off(void **state)
+{
+#define NODE(services_, labels_) "{\"services\":[" services_ "],\"labels\":{" labels_ "}}"
+#define WEB "\"tier\":\"web\""
+    static const struct {
+        const char *before, *after;
+        int filter; /* that stands in the way; 0: none */
+    } CASES[] = {
+        {NODE("\"vpn\"", WEB), NODE("\"vpn\",\"sdn\"", WEB), 2},
+        {NODE("\"vpn\"", ""), NODE("\"vpn\",\"sdn\"", ""), 0},
+        {NODE("\"vpn\",\"sdn\"", ""), NODE("\"vpn\",\"sdn\"", WEB), 2},
+        {NODE("\"vpn\",\"sdn\"", WEB), NODE("\"vpn\",\"sdn\"", WEB ",\"a\":\"b\""), 0},
+        {NODE("\"vpn\",\"sdn\"", WEB), NODE("\"vpn\"", WEB), 0},
+        {NODE("\"vpn\"", ""), NODE("\"vpn\"", WEB), 0},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct tree tree = {0};
+        struct view view = {.tree = &tree};
+        struct error error = {0};
+        json_t *after = parse(CASES[i].after);
+        _cleanup_free_ char *before = xasprintf("{\"spec\":%s}", CASES[i].before);
+        put(&tree, "object/nodes/A", before);
+        put(&tree, "object/sdn/filters/1", "{\"spec\":{\"node\":\"A\"}}");
+        put(&tree, "object/sdn/filters/2", "{\"spec\":{\"selector\":{" WEB "}}}");
+        put(&tree, "object/sdn/filters/3",
+            "{\"spec\":{\"selector\":{},\"destination\":\"203.0.113.6\"}}");
+        put(&tree, "fact/A/core.seen",
+            "{\"address\":\"198.51.100.9\",\"server\":\"203.0.113.5:8444\"}");
+        int rc = SERVICE_SDN.validate("nodes", "A", after, &view, &error);
+        if ((rc < 0) != (CASES[i].filter != 0)) {
+            fail_msg("%zu: %d %s", i, error.status, error.detail);
+        }
+        if (rc < 0) {
+            assert_int_equal(error.status, 409);
+            assert_string_equal(error.detail, "sdn filter 2 would hold on it, and " CUT_WORDS
+                                              "; delete or change the filter first");
+        }
+        assert_int_equal(SERVICE_SDN.validate("nodes", "New", after, &view, &error), 0);
+        json_decref(after);
+        tree_done(&tree);
+    }
+}
+
 static void sdn_needs_vpn(void **state)
 {
     static const struct refusal CASES[] = {
@@ -360,6 +405,7 @@ int main(void)
         cmocka_unit_test(who_would_be_cut_off_is_told),
         cmocka_unit_test(who_cannot_be_cut_off_is_not),
         cmocka_unit_test(what_cuts_already_can_be_edited),
+        cmocka_unit_test(who_changes_is_not_cut_off),
         cmocka_unit_test(sdn_needs_vpn),
         cmocka_unit_test(the_node_it_has_may_be_gone),
         cmocka_unit_test(the_same_is_seen_however_it_is_written),

@@ -19,7 +19,8 @@ static int validate(const char *kind, const char *id, const json_t *spec, struct
                     struct error *error)
 {
     if (strcmp(kind, "nodes") == 0) {
-        return check_services(spec, error);
+        int rc = check_services(spec, error);
+        return rc < 0 ? rc : sdn_lockout_check_node(id, spec, view, error);
     }
     if (strcmp(kind, SDN_FILTERS.name) == 0) {
         return sdn_filter_validate(id, spec, view, error);
