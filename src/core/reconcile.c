@@ -17,8 +17,8 @@ enum {
     LEAVE_PAUSE_MSEC = 50,
     LOOK_MSEC = 500, /* for a driver to find out how the host is, outside of the loop */
     NSEC_PER_MSEC = 1000000,
-    MANY = 1000,      /* resources */
-    TIDY_MSEC = 1000, /* after a pass over many, when what came of it is over, too */
+    MANY = 1000,      /* resources that were looked at */
+    TIDY_MSEC = 1000, /* after that, when what came of it is over, too */
 };
 
 struct reconcile {
@@ -36,6 +36,7 @@ struct reconcile {
     unsigned save_failures; /* in a row */
     char save_problem[300]; /* "": none */
     uint64_t due;           /* when there is something to do besides the drivers' passes */
+    size_t untidy;          /* of so many resources trees were made since then: */
     uint64_t tidy_due;      /* when memory that isn't used is given back; NEVER: it was */
     uint64_t rests_until;   /* uv_hrtime(); the server's changes aren't driven before that */
     reconcile_applied_fn *applied;
@@ -212,7 +213,9 @@ static struct outcome pass(struct reconcile *r, struct reconcile_driver *d)
 {
     struct outcome outcome = driver_pass(d);
 
-    if (outcome.changes > MANY || (outcome.was_whole && r->replica.resources.len > MANY)) {
+    r->untidy += outcome.was_whole ? r->replica.resources.len : outcome.changes;
+    if (r->untidy > MANY) {
+        r->untidy = 0;
         r->tidy_due = in_msec(r, TIDY_MSEC);
     }
     if (outcome.changes > 0 && !d->backend->look) {

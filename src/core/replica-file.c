@@ -27,7 +27,7 @@ static int take_line(struct replica *replica, const json_t *line, const char *me
         return error_set(error, 400, NULL, "a line of the file has no %s", member);
     }
     json_object_foreach ((json_t *)bodies, key, body) {
-        char *text = json_is_null(body) ? NULL : json_canonical(body);
+        char *text = json_is_null(body) ? NULL : replica_text(body);
         _cleanup_free_ char *old =
             text ? omap_put(&replica->resources, key, text) : omap_del(&replica->resources, key);
         if (old) {

@@ -6,6 +6,13 @@
 #include "lib/json.h"
 #include "lib/mem.h"
 
+char *replica_text(const json_t *body)
+{
+    char *text = json_canonical(body);
+
+    return xrealloc(text, strlen(text) + 1); /* it grew by doubling */
+}
+
 json_t *replica_body(const struct replica *replica, const char *key)
 {
     const char *text = omap_get(&replica->resources, key);
@@ -19,7 +26,7 @@ void replica_change(struct replica *replica, const char *key, const json_t *body
     if (!omap_get(&replica->changes, key) && replica->changes.len >= REPLICA_LEN_MAX) {
         return; /* the digest won't match, and that will be said */
     }
-    char *text = body && !json_is_null(body) ? json_canonical(body) : xstrdup("");
+    char *text = body && !json_is_null(body) ? replica_text(body) : xstrdup("");
     free(omap_put(&replica->changes, key, text));
 }
 

@@ -47,6 +47,9 @@ int replica_parse(struct replica *replica, const char *text, size_t size, struct
  * couldn't be saved goes with the next save. A fault point. */
 int replica_save(struct replica *replica, const char *path);
 
+/* As it is kept; the caller frees it. */
+char *replica_text(const json_t *body);
+
 /* A new reference, or NULL if there is no such resource. */
 json_t *replica_body(const struct replica *replica, const char *key);
 
