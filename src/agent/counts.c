@@ -18,6 +18,28 @@ struct counts {
     void *arg;
 };
 
+/* What most of ten thousand filters have counted: one for all. */
+static struct total nothing;
+
+static void free_total(void *total)
+{
+    if (total != &nothing) {
+        free(total);
+    }
+}
+
+/* Sets the name's total; what it was before is freed. */
+static void set_total(struct counts *counts, const char *name, struct total value)
+{
+    struct total *total = &nothing;
+
+    if (value.packets > 0 || value.bytes > 0 || value.is_gone) {
+        total = xnew(struct total);
+        *total = value;
+    }
+    free_total(omap_put(&counts->totals, name, total));
+}
+
 static void send_values(struct counts *counts, json_t *values)
 {
     counts->send(counts->arg, json_pack("{s:s, s:o}", "type", "counters", "values", values));
@@ -34,7 +56,7 @@ static void flush(struct counts *counts)
                                            : json_pack("[I, I]", (json_int_t)total->packets,
                                                        (json_int_t)total->bytes));
         if (total->is_gone) {
-            free(omap_del(&counts->totals, e->key));
+            free_total(omap_del(&counts->totals, e->key));
         }
         if (json_object_size(values) == MESSAGE_COUNTERS_MAX) {
             send_values(counts, values);
@@ -70,28 +92,24 @@ static void changed(struct counts *counts, const char *name)
 
 void counts_put(struct counts *counts, const char *name, uint64_t packets, uint64_t bytes)
 {
-    struct total *total = omap_get(&counts->totals, name);
+    const struct total *total = omap_get(&counts->totals, name);
 
     if (total && !total->is_gone && total->packets == packets && total->bytes == bytes) {
         return;
     }
-    if (!total) {
-        if (counts->totals.len >= COUNTS_MAX) {
-            return;
-        }
-        total = xnew(struct total);
-        omap_put(&counts->totals, name, total);
+    if (!total && counts->totals.len >= COUNTS_MAX) {
+        return;
     }
-    *total = (struct total){.packets = packets, .bytes = bytes};
+    set_total(counts, name, (struct total){.packets = packets, .bytes = bytes});
     changed(counts, name);
 }
 
 void counts_gone(struct counts *counts, const char *name)
 {
-    struct total *total = omap_get(&counts->totals, name);
+    const struct total *total = omap_get(&counts->totals, name);
 
     if (total && !total->is_gone) {
-        total->is_gone = 1;
+        set_total(counts, name, (struct total){.is_gone = 1});
         changed(counts, name);
     }
 }
@@ -130,7 +148,7 @@ static void on_closed(uv_handle_t *handle)
 void counts_free(struct counts *counts)
 {
     if (counts) {
-        omap_clear(&counts->totals, free);
+        omap_clear(&counts->totals, free_total);
         omap_clear(&counts->unsent, NULL);
         uv_close((uv_handle_t *)&counts->timer, on_closed);
     }
