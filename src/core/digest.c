@@ -17,9 +17,8 @@ static uint64_t read_big_endian(const uint8_t *bytes)
     return number;
 }
 
-struct digest digest_of(const char *key, const json_t *body)
+struct digest digest_of_text(const char *key, const char *text)
 {
-    _cleanup_free_ char *text = json_canonical(body);
     size_t key_size = strlen(key) + 1, text_size = strlen(text);
     _cleanup_free_ char *both = xcalloc(1, key_size + text_size);
     uint8_t hash[SHA256_SIZE];
@@ -28,6 +27,13 @@ struct digest digest_of(const char *key, const json_t *body)
     memcpy(both + key_size, text, text_size);
     hash_sha256(both, key_size + text_size, hash);
     return (struct digest){read_big_endian(hash), read_big_endian(hash + 8)};
+}
+
+struct digest digest_of(const char *key, const json_t *body)
+{
+    _cleanup_free_ char *text = json_canonical(body);
+
+    return digest_of_text(key, text);
 }
 
 const char *digest_format(struct digest d, char hex[33])

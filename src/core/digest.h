@@ -13,6 +13,8 @@ struct digest {
 };
 
 struct digest digest_of(const char *key, const json_t *body);
+/* The same of a body that is canonical text already (lib/json.h). */
+struct digest digest_of_text(const char *key, const char *text);
 
 static inline void digest_add(struct digest *sum, struct digest d)
 {

@@ -75,12 +75,14 @@ int driver_is_clean(const struct reconcile_driver *d)
 
 /* --- differences --- */
 
+/* Items own their specs: the replica has them as text only. */
 struct batch {
     struct backend_item *items;
     size_t len;
 };
 
-static void add_item(struct batch *batch, const char *key, const json_t *spec, const void *state,
+/* Takes the reference `spec`. */
+static void add_item(struct batch *batch, const char *key, json_t *spec, const void *state,
                      enum backend_match match)
 {
     /* Grows by doubling: at lengths that are a power of two. */
@@ -92,7 +94,8 @@ static void add_item(struct batch *batch, const char *key, const json_t *spec, c
         .key = key, .spec = spec, .state = state, .match = match, .result = RESULT_NOT_YET};
 }
 
-static void add_if_differs(const struct reconcile_driver *d, const char *key, const json_t *spec,
+/* Takes the reference `spec`. */
+static void add_if_differs(const struct reconcile_driver *d, const char *key, json_t *spec,
                            const void *state, struct batch *batch)
 {
     enum backend_match match = MATCH_REPLACE;
@@ -102,13 +105,15 @@ static void add_if_differs(const struct reconcile_driver *d, const char *key, co
     }
     if (match != MATCH_SAME) {
         add_item(batch, key, spec, state, match);
+    } else {
+        json_decref(spec);
     }
 }
 
-/* The resource as it must be on the host, or NULL. */
-static const json_t *wanted(const struct reconcile_driver *d, const char *key)
+/* Must it be on the host? */
+static int is_wanted(const struct reconcile_driver *d, const char *key)
 {
-    return trials_is_over(d->trials, key) ? NULL : omap_get(&d->replica->resources, key);
+    return !trials_is_over(d->trials, key) && omap_get(&d->replica->resources, key);
 }
 
 /* Removals first: what takes a name or an address away makes room for what needs it. */
@@ -116,14 +121,14 @@ static void diff(const struct reconcile_driver *d, const struct omap *states, in
                  struct batch *batch)
 {
     omap_foreach (entry, states) {
-        if (removals_only || !wanted(d, entry->key)) {
+        if (removals_only || !is_wanted(d, entry->key)) {
             add_item(batch, entry->key, NULL, entry->value, MATCH_REPLACE);
         }
     }
     omap_foreach (resource, &d->replica->resources) {
-        if (!removals_only && d->backend->owns(resource->key) && wanted(d, resource->key)) {
-            add_if_differs(d, resource->key, resource->value, omap_get(states, resource->key),
-                           batch);
+        if (!removals_only && d->backend->owns(resource->key) && is_wanted(d, resource->key)) {
+            add_if_differs(d, resource->key, replica_body(d->replica, resource->key),
+                           omap_get(states, resource->key), batch);
         }
     }
 }
@@ -133,7 +138,7 @@ static void diff_keys(const struct reconcile_driver *d, const struct omap *keys,
                       struct batch *batch)
 {
     omap_foreach (entry, keys) {
-        if (!wanted(d, entry->key)) {
+        if (!is_wanted(d, entry->key)) {
             const void *state = d->backend->look(d->self, entry->key);
             if (state) {
                 add_item(batch, entry->key, NULL, state, MATCH_REPLACE);
@@ -141,9 +146,9 @@ static void diff_keys(const struct reconcile_driver *d, const struct omap *keys,
         }
     }
     omap_foreach (entry, keys) {
-        const json_t *spec = wanted(d, entry->key);
-        if (spec) {
-            add_if_differs(d, entry->key, spec, d->backend->look(d->self, entry->key), batch);
+        if (is_wanted(d, entry->key)) {
+            add_if_differs(d, entry->key, replica_body(d->replica, entry->key),
+                           d->backend->look(d->self, entry->key), batch);
         }
     }
 }
@@ -172,6 +177,9 @@ static void apply(struct reconcile_driver *d, struct batch *batch, struct outcom
         d->backend->apply(d->self, batch->items, batch->len);
     }
     take_results(d, batch, outcome);
+    for (size_t i = 0; i < batch->len; i++) {
+        json_decref((json_t *)batch->items[i].spec);
+    }
     free(batch->items);
 }
 

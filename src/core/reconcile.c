@@ -1,6 +1,7 @@
 #include "core/reconcile.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +17,8 @@ enum {
     LEAVE_PAUSE_MSEC = 50,
     LOOK_MSEC = 500, /* for a driver to find out how the host is, outside of the loop */
     NSEC_PER_MSEC = 1000000,
+    MANY = 1000,      /* resources */
+    TIDY_MSEC = 1000, /* after a pass over many, when what came of it is over, too */
 };
 
 struct reconcile {
@@ -33,6 +36,7 @@ struct reconcile {
     unsigned save_failures; /* in a row */
     char save_problem[300]; /* "": none */
     uint64_t due;           /* when there is something to do besides the drivers' passes */
+    uint64_t tidy_due;      /* when memory that isn't used is given back; NEVER: it was */
     uint64_t rests_until;   /* uv_hrtime(); the server's changes aren't driven before that */
     reconcile_applied_fn *applied;
     void *arg;
@@ -50,6 +54,7 @@ static void schedule(struct reconcile *r)
     uint64_t due = r->due, trial = trials_due(&r->trials);
 
     due = trial < due ? trial : due;
+    due = r->tidy_due < due ? r->tidy_due : due;
     for (size_t i = 0; i < r->driver_len; i++) {
         due = r->drivers[i].due < due ? r->drivers[i].due : due;
     }
@@ -207,6 +212,9 @@ static struct outcome pass(struct reconcile *r, struct reconcile_driver *d)
 {
     struct outcome outcome = driver_pass(d);
 
+    if (outcome.changes > MANY || (outcome.was_whole && r->replica.resources.len > MANY)) {
+        r->tidy_due = in_msec(r, TIDY_MSEC);
+    }
     if (outcome.changes > 0 && !d->backend->look) {
         mark_others(r, d);
     }
@@ -317,12 +325,23 @@ static void conclude(struct reconcile *r)
     }
 }
 
+/* A pass over many makes as many trees, among which is what stays: free() alone would keep most of
+ * that for the process. */
+static void tidy(struct reconcile *r, uint64_t now)
+{
+    if (r->tidy_due <= now) {
+        r->tidy_due = NEVER;
+        malloc_trim(0);
+    }
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct reconcile *r = timer->data;
     uint64_t began = uv_hrtime(), now = in_msec(r, 0);
 
     r->due = NEVER;
+    tidy(r, now);
     trials_end(&r->trials, now, mark_owners, r);
     for (size_t i = 0; i < r->driver_len; i++) {
         if (r->drivers[i].due <= now) {
@@ -349,7 +368,7 @@ void reconcile_abort(struct reconcile *r)
 
 void reconcile_put(struct reconcile *r, const char *key, int64_t revision, json_t *body)
 {
-    replica_change(&r->replica, key, json_incref(body));
+    replica_change(&r->replica, key, body);
 }
 
 void reconcile_delete(struct reconcile *r, const char *key, int64_t revision)
@@ -379,11 +398,22 @@ static void sort_out(struct reconcile *r, const char *key)
     }
 }
 
+/* Few are on trial, so only those are made trees. */
+static void sort_trial(struct reconcile *r, const char *key)
+{
+    const char *text = omap_get(&r->replica.resources, key);
+    int may_be = text && strstr(text, "\"confirmWithin\"");
+    json_t *body = may_be ? replica_body(&r->replica, key) : NULL;
+
+    trials_put(&r->trials, key, body, uv_now(r->loop));
+    json_decref(body);
+}
+
 static void on_changed(void *arg, const char *key)
 {
     struct reconcile *r = arg;
 
-    trials_put(&r->trials, key, omap_get(&r->replica.resources, key), uv_now(r->loop));
+    sort_trial(r, key);
     mark_owners(r, key);
     sort_out(r, key);
 }
@@ -525,7 +555,7 @@ static void load(struct reconcile *r)
         r->known = 1;
         omap_foreach (resource, &r->replica.resources) {
             sort_out(r, resource->key);
-            trials_put(&r->trials, resource->key, resource->value, in_msec(r, 0));
+            sort_trial(r, resource->key);
         }
     } else if (rc != -ENOENT) {
         rename(r->path, aside);
@@ -549,7 +579,7 @@ int reconcile_new(uv_loop_t *loop, const char *state_dir, const struct backend *
         r->drivers[i].env.loop = loop;
     }
     r->loop = loop;
-    r->due = NEVER;
+    r->due = r->tidy_due = NEVER;
     r->path = xasprintf("%s/replica.json", state_dir);
     r->applied = applied;
     r->arg = arg;

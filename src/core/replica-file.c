@@ -27,16 +27,15 @@ static int take_line(struct replica *replica, const json_t *line, const char *me
         return error_set(error, 400, NULL, "a line of the file has no %s", member);
     }
     json_object_foreach ((json_t *)bodies, key, body) {
-        int is_gone = json_is_null(body);
-        json_t *old = is_gone ? omap_del(&replica->resources, key)
-                              : omap_put(&replica->resources, key, json_incref(body));
+        char *text = json_is_null(body) ? NULL : json_canonical(body);
+        _cleanup_free_ char *old =
+            text ? omap_put(&replica->resources, key, text) : omap_del(&replica->resources, key);
         if (old) {
-            digest_remove(&replica->digest, digest_of(key, old));
+            digest_remove(&replica->digest, digest_of_text(key, old));
         }
-        if (!is_gone) {
-            digest_add(&replica->digest, digest_of(key, body));
+        if (text) {
+            digest_add(&replica->digest, digest_of_text(key, text));
         }
-        json_decref(old);
     }
     if (strcmp(digest_format(replica->digest, hex), json_get_string(line, "digest", "")) != 0) {
         return error_set(error, 400, "/digest", "the digest doesn't match the resources");
@@ -131,50 +130,67 @@ int replica_load(struct replica *replica, const char *path, struct error *error)
 
 /* --- writing --- */
 
-/* Takes the reference `bodies`. */
-static char *make_line(const struct replica *replica, const char *member, json_t *bodies,
-                       size_t *ret_size)
+/* One after the other, as text: a tree of all of it would take many times as much. */
+struct line {
+    struct buf text;
+    int len;
+    int rc; /* of the first that didn't fit */
+};
+
+static void begin_line(struct line *line, const struct replica *replica, const char *member)
 {
     char hex[33];
-    json_t *line = json_pack("{s:I, s:s, s:o}", "revision", (json_int_t)replica->revision,
-                             "digest", digest_format(replica->digest, hex), member, bodies);
-    char *text = json_dumps(line, JSON_COMPACT | JSON_SORT_KEYS);
-    size_t size = strlen(text);
 
-    text = xrealloc(text, size + 1);
-    text[size] = '\n';
-    json_decref(line);
-    *ret_size = size + 1;
-    return text;
+    *line = (struct line){.text = BUF_INIT(REPLICA_SIZE_MAX)};
+    buf_printf(&line->text, "{\"digest\":\"%s\",\"revision\":%lld,\"%s\":{",
+               digest_format(replica->digest, hex), (long long)replica->revision, member);
+}
+
+static void add_body(struct line *line, const char *key, const char *text)
+{
+    json_t *name = json_string(key);
+    _cleanup_free_ char *quoted = json_canonical(name);
+
+    json_decref(name);
+    int rc = buf_printf(&line->text, "%s%s:%s", line->len++ > 0 ? "," : "", quoted, text);
+    line->rc = line->rc < 0 ? line->rc : rc;
+}
+
+/* -E2BIG if it has become too long. */
+static int end_line(struct line *line)
+{
+    return line->rc < 0 ? line->rc : buf_printf(&line->text, "}}\n");
 }
 
 static int write_whole(struct replica *replica, const char *path)
 {
-    json_t *resources = json_object();
-    size_t size;
+    struct line line;
 
+    begin_line(&line, replica, "resources");
     omap_foreach (entry, &replica->resources) {
-        json_object_set(resources, entry->key, entry->value);
+        add_body(&line, entry->key, entry->value);
     }
-    _cleanup_free_ char *text = make_line(replica, "resources", resources, &size);
-    int rc = file_write_atomic(path, text, size, 0600);
-    replica->size = replica->whole_size = rc < 0 ? 0 : size;
+    int rc = end_line(&line);
+    rc = rc < 0 ? rc : file_write_atomic(path, line.text.data, line.text.size, 0600);
+    replica->size = replica->whole_size = rc < 0 ? 0 : line.text.size;
+    buf_done(&line.text);
     return rc;
 }
 
 static int append(struct replica *replica, const char *path)
 {
-    json_t *changes = json_object();
-    size_t size;
+    struct line line;
 
+    begin_line(&line, replica, "changes");
     omap_foreach (entry, &replica->unsaved) {
-        json_t *body = omap_get(&replica->resources, entry->key);
-        json_object_set_new(changes, entry->key, body ? json_incref(body) : json_null());
+        const char *text = omap_get(&replica->resources, entry->key);
+        add_body(&line, entry->key, text ? text : "null");
     }
-    _cleanup_free_ char *text = make_line(replica, "changes", changes, &size);
-    int rc = file_append(path, replica->size, text, size);
+    int rc = end_line(&line);
+    rc = rc < 0 ? rc : file_append(path, replica->size, line.text.data, line.text.size);
     /* After a failed sync nobody knows what the disk has; only of a full one we do. */
-    replica->size = rc == 0 ? replica->size + size : rc == -ENOSPC ? replica->size : 0;
+    replica->size = rc == 0 ? replica->size + line.text.size : rc == -ENOSPC ? replica->size : 0;
+    buf_done(&line.text);
     return rc;
 }
 

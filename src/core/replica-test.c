@@ -53,17 +53,18 @@ static int tear_down(void **state)
 static void set(struct fixture *f, const char *key, int value)
 {
     struct digest sum = f->replica.digest;
-    const json_t *old = omap_get(&f->replica.resources, key);
+    const char *old = omap_get(&f->replica.resources, key);
     json_t *body = value < 0 ? NULL : json_pack("{s:i}", "v", value);
     char hex[33];
 
     if (old) {
-        digest_remove(&sum, digest_of(key, old));
+        digest_remove(&sum, digest_of_text(key, old));
     }
     if (body) {
         digest_add(&sum, digest_of(key, body));
     }
     replica_change(&f->replica, key, body);
+    json_decref(body);
     assert_true(replica_commit(&f->replica, f->replica.revision + 1, digest_format(sum, hex), NULL,
                                NULL) >= 0);
 }
@@ -92,7 +93,7 @@ static void assert_saved(struct fixture *f)
     assert_true(loaded.digest.high == f->replica.digest.high &&
                 loaded.digest.low == f->replica.digest.low);
     omap_foreach (entry, &f->replica.resources) {
-        assert_true(json_equal(entry->value, omap_get(&loaded.resources, entry->key)));
+        assert_string_equal(entry->value, omap_get(&loaded.resources, entry->key));
     }
     replica_done(&loaded);
 }
@@ -106,7 +107,11 @@ static int load_again(struct fixture *f)
 
 static int value_of(struct fixture *f, const char *key)
 {
-    return (int)json_get_integer(omap_get(&f->replica.resources, key), "v", -1);
+    json_t *body = replica_body(&f->replica, key);
+    int value = (int)json_get_integer(body, "v", -1);
+
+    json_decref(body);
+    return value;
 }
 
 /* --- tests --- */

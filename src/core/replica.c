@@ -6,23 +6,31 @@
 #include "lib/json.h"
 #include "lib/mem.h"
 
-static void free_json(void *value)
+json_t *replica_body(const struct replica *replica, const char *key)
 {
-    json_decref(value);
+    const char *text = omap_get(&replica->resources, key);
+
+    /* It was made by us. */
+    return text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
 }
 
-void replica_change(struct replica *replica, const char *key, json_t *body)
+void replica_change(struct replica *replica, const char *key, const json_t *body)
 {
     if (!omap_get(&replica->changes, key) && replica->changes.len >= REPLICA_LEN_MAX) {
-        json_decref(body); /* the digest won't match, and that will be said */
-        return;
+        return; /* the digest won't match, and that will be said */
     }
-    json_decref(omap_put(&replica->changes, key, body ? body : json_null()));
+    char *text = body && !json_is_null(body) ? json_canonical(body) : xstrdup("");
+    free(omap_put(&replica->changes, key, text));
+}
+
+static int is_gone(const char *text)
+{
+    return text[0] == '\0';
 }
 
 void replica_begin(struct replica *replica, int snapshot)
 {
-    omap_clear(&replica->changes, free_json);
+    omap_clear(&replica->changes, free);
     replica->snapshot = snapshot;
 }
 
@@ -32,12 +40,12 @@ static struct digest digest_after(const struct replica *replica)
     struct digest sum = replica->snapshot ? (struct digest){0, 0} : replica->digest;
 
     omap_foreach (entry, &replica->changes) {
-        const json_t *old = omap_get(&replica->resources, entry->key);
+        const char *old = omap_get(&replica->resources, entry->key);
         if (old && !replica->snapshot) {
-            digest_remove(&sum, digest_of(entry->key, old));
+            digest_remove(&sum, digest_of_text(entry->key, old));
         }
-        if (!json_is_null((json_t *)entry->value)) {
-            digest_add(&sum, digest_of(entry->key, entry->value));
+        if (!is_gone(entry->value)) {
+            digest_add(&sum, digest_of_text(entry->key, entry->value));
         }
     }
     return sum;
@@ -63,7 +71,7 @@ static void drop_others(struct replica *replica, const struct listener *listener
     omap_foreach (entry, &replica->resources) {
         if (!omap_get(&replica->changes, entry->key)) {
             _cleanup_free_ char *key = xstrdup(entry->key);
-            json_decref(omap_del(&replica->resources, key));
+            free(omap_del(&replica->resources, key));
             note(replica, key, listener);
         }
     }
@@ -75,14 +83,16 @@ static void take_over(struct replica *replica, const struct listener *listener)
         drop_others(replica, listener);
     }
     omap_foreach (entry, &replica->changes) {
-        json_t *old = omap_get(&replica->resources, entry->key);
-        int is_gone = json_is_null((json_t *)entry->value);
-        if (is_gone ? !old : old && json_equal(old, entry->value)) {
+        const char *old = omap_get(&replica->resources, entry->key);
+        if (is_gone(entry->value) ? !old : old && strcmp(old, entry->value) == 0) {
             continue;
         }
-        json_decref(is_gone
-                        ? omap_del(&replica->resources, entry->key)
-                        : omap_put(&replica->resources, entry->key, json_incref(entry->value)));
+        if (is_gone(entry->value)) {
+            free(omap_del(&replica->resources, entry->key));
+        } else {
+            free(omap_put(&replica->resources, entry->key, entry->value));
+            entry->value = xstrdup(""); /* it is the resource's now */
+        }
         note(replica, entry->key, listener);
     }
 }
@@ -109,8 +119,8 @@ int replica_commit(struct replica *replica, int64_t revision, const char *digest
 
 void replica_done(struct replica *replica)
 {
-    omap_clear(&replica->resources, free_json);
-    omap_clear(&replica->changes, free_json);
+    omap_clear(&replica->resources, free);
+    omap_clear(&replica->changes, free);
     omap_clear(&replica->unsaved, NULL);
     *replica = (struct replica){0};
 }

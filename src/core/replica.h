@@ -10,7 +10,10 @@
  * replacing the file. Each line is believed only if its digest is that of what is there after it.
  * A last line without its end, or with zeros in it, is what a crash left: it was never synced, so
  * nobody was told that it is there, and it is passed over. Anything else that is wrong makes the
- * file worth nothing. */
+ * file worth nothing.
+ *
+ * Bodies are kept as canonical text, a fifth of what they take as trees: a node may have ten
+ * thousand. replica_body() makes a tree of one while somebody looks at it. */
 #pragma once
 
 #include <jansson.h>
@@ -26,10 +29,10 @@ enum {
 };
 
 struct replica {
-    struct omap resources; /* key -> json_t body, owned */
+    struct omap resources; /* key -> its body as canonical text, owned */
     struct digest digest;
     int64_t revision;
-    struct omap changes; /* key -> json_t body, or JSON null to delete; owned */
+    struct omap changes; /* the same; "" to delete */
     int snapshot;        /* the changes are everything there is */
     struct omap unsaved; /* keys of which the file says something else; the values mean nothing */
     size_t size;         /* of the file, in bytes; 0: the next save writes all of it */
@@ -44,8 +47,11 @@ int replica_parse(struct replica *replica, const char *text, size_t size, struct
  * couldn't be saved goes with the next save. A fault point. */
 int replica_save(struct replica *replica, const char *path);
 
-/* Takes the reference `body`; NULL: delete. */
-void replica_change(struct replica *replica, const char *key, json_t *body);
+/* A new reference, or NULL if there is no such resource. */
+json_t *replica_body(const struct replica *replica, const char *key);
+
+/* `body` NULL: delete. */
+void replica_change(struct replica *replica, const char *key, const json_t *body);
 
 /* Drops the changes, and begins again: with an empty set if `snapshot`. */
 void replica_begin(struct replica *replica, int snapshot);

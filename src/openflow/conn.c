@@ -145,6 +145,22 @@ void of_conn_flush_soon(struct of_conn *conn)
     }
 }
 
+void of_conn_flush(struct of_conn *conn)
+{
+    if (conn->is_writing || conn->state != OF_CONN_OPEN) {
+        return;
+    }
+    of_bundle_pump(conn);
+    uv_buf_t buf = uv_buf_init(conn->out.data, (unsigned)conn->out.size);
+    int rc = buf.len > 0 ? uv_try_write((uv_stream_t *)&conn->pipe, &buf, 1) : 0;
+    if (rc > 0) {
+        conn->out.size -= (size_t)rc;
+        memmove(conn->out.data, conn->out.data + rc, conn->out.size);
+    }
+    /* What is left, and what went wrong, is the loop's. */
+    of_conn_flush_soon(conn);
+}
+
 size_t of_conn_backlog(const struct of_conn *conn)
 {
     return conn->out.size + uv_stream_get_write_queue_size((const uv_stream_t *)&conn->pipe);

@@ -74,6 +74,10 @@ void of_conn_close(struct of_conn *conn);
 /* OF_VERSION_…; 0 before the hello. */
 uint8_t of_conn_version(const struct of_conn *conn);
 
+/* Hands to the kernel now what the loop would at its next turn, for those whose turn may take a
+ * while; a bundle's source is asked from inside. Calls back nothing else. */
+void of_conn_flush(struct of_conn *conn);
+
 /* Bytes that the kernel hasn't taken yet. */
 size_t of_conn_backlog(const struct of_conn *conn);
 

@@ -58,9 +58,8 @@ void ovs_start_server(void)
 
 void ovs_start_switch(void)
 {
-    ovs_do(ARGV("ovs-vswitchd", "unix:" OVS_DB, "--unixctl=" OVS_RUN "/switch.ctl",
-                "--pidfile=" OVS_RUN "/switch.pid", "--log-file=" OVS_RUN "/switch.log",
-                "-vconsole:off", "--detach", "--no-chdir"));
+    ovs_do(ARGV("ovs-vswitchd", "unix:" OVS_DB, "--pidfile=" OVS_RUN "/ovs-vswitchd.pid",
+                "--log-file=" OVS_RUN "/switch.log", "-vconsole:off", "--detach", "--no-chdir"));
 }
 
 static pid_t read_pid(const char *path)
@@ -80,7 +79,7 @@ pid_t ovs_server_pid(void)
 
 pid_t ovs_switch_pid(void)
 {
-    return read_pid(OVS_RUN "/switch.pid");
+    return read_pid(OVS_RUN "/ovs-vswitchd.pid");
 }
 
 void ovs_kill(pid_t pid)

@@ -12,6 +12,7 @@ from sdn_helpers import (BRIDGE, IN_NAMESPACE, has_address, is_on, pausing_at_mo
 LAB = {"nodes": 2, "clouds": 2, "ovs": True}
 ON_AND_OFF = ["Agent.1", "Server"]
 PAUSE_S = 1.0
+RESTART_S = 15
 BACK_S = 4  # the cores are shared with the whole lab
 
 
@@ -109,6 +110,25 @@ def test_agent_restarts(lab, on, number):
     with uninterrupted(lab.host("Agent.2"), lab.overlay_address("Agent.1")):
         on.restart_agent(number)
         wait_for("the agent", lambda: is_on(lab, "Agent.1"), 15)
+
+
+@pytest.mark.logs("isn't in force", "vSwitch", "connection", "connect", "server", "link")
+def test_machine_restarts_with_the_server_gone(lab, on):
+    """What it had comes back from its own disk, and no packet passes beside the bridge."""
+    own, peer, hub = (lab.overlay_address(name) for name in ("Agent.1", "Agent.2", "Server"))
+    made = lab.api.post("/sdn/filters?wait=applied", {"spec": {
+        "node": "Agent.1", "protocol": "icmp", "destination": peer}})
+    lab.host("Server").stop_server(signal.SIGKILL)
+    try:
+        lab.restart("Agent.1")
+        wait_pings(lab.host("Agent.1"), hub, RESTART_S)
+        assert f" {own}/32 " in lab.host("Agent.1").out(["ip", "addr", "show", "dev", BRIDGE])
+        assert not lab.host("Agent.1").ping(peer)
+    finally:
+        lab.host("Server").start_server()
+    wait_for("Agent.1 with sdn", lambda: is_on(lab, "Agent.1"), 40)
+    lab.api.delete(f"/sdn/filters/{made['id']}")
+    wait_pings(lab.host("Agent.1"), peer)
 
 
 @pytest.mark.logs("isn't in force", "vSwitch")

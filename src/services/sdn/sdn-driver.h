@@ -20,6 +20,7 @@
 #include "lib/netlink.h"
 #include "openflow/conn.h"
 #include "ovsdb/ovsdb.h"
+#include "ovsdb/unixctl.h"
 #include "ovsdb/vswitch.h"
 #include "services/sdn/sdn-set.h"
 
@@ -94,6 +95,7 @@ struct sdn {
     struct sdn_change *changes; /* of the bundle */
     size_t change_len, change_at, flow_at;
     int is_refused;           /* some of it was */
+    struct unixctl *purging;  /* the datapath's cache is being emptied; NULL: it isn't */
     struct sdn_object **only; /* read after it; NULL: all */
     size_t only_len;
     size_t reads_len; /* not answered yet */

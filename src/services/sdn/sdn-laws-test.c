@@ -39,9 +39,8 @@ static const char *const *const FOREIGN[] = {
          "--unixctl=" RUN "/server.ctl", "--pidfile=" RUN "/server.pid",
          "--log-file=" RUN "/server.log", "-vconsole:off", "--detach", "--no-chdir"),
     ARGV("ovs-vsctl", "--no-wait", "init"),
-    ARGV("ovs-vswitchd", "unix:" RUN "/db.sock", "--unixctl=" RUN "/switch.ctl",
-         "--pidfile=" RUN "/switch.pid", "--log-file=" RUN "/switch.log", "-vconsole:off",
-         "--detach", "--no-chdir"),
+    ARGV("ovs-vswitchd", "unix:" RUN "/db.sock", "--pidfile=" RUN "/ovs-vswitchd.pid",
+         "--log-file=" RUN "/switch.log", "-vconsole:off", "--detach", "--no-chdir"),
     ARGV("ovs-vsctl", "add-br", "theirs", "--", "set", "bridge", "theirs", "datapath_type=netdev"),
     ARGV("ip", "link", "add", OVERLAY_PORT, "type", "veth", "peer", "name", OVERLAY_INNER),
     /* As Open vSwitch has its ports, so that they look the same before and after. */

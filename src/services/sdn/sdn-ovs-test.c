@@ -222,6 +222,29 @@ static int errors_say(struct agent *a, const void *text)
     return strstr(a->errors, text) != NULL;
 }
 
+static char *cached_flows(void)
+{
+    return ovs_read(ARGV("ovs-appctl", "dpctl/dump-flows"));
+}
+
+/* Open vSwitch's own datapath may keep to a cached flow that a change has made wrong. */
+static void nothing_stays_cached_over_a_change(void **state)
+{
+    struct agent a;
+
+    start_with_filter(&a);
+    send_from_peer(9999, 3);
+    _cleanup_free_ char *before = cached_flows();
+    assert_non_null(strstr(before, "in_port"));
+    agent_put(&a, FILTER("8"), DROP("in", "udp", "1920"));
+    agent_settle(&a);
+    _cleanup_free_ char *after = cached_flows();
+    assert_null(strstr(after, "in_port"));
+    agent_put(&a, FILTER("8"), NULL);
+    agent_settle(&a);
+    agent_stop(&a);
+}
+
 static void note_answer(void *arg, const json_t *body, const struct error *error)
 {
     char **answer = arg;
@@ -395,6 +418,7 @@ int sdn_tests(void)
         cmocka_unit_test(hung_switch_is_told),
         cmocka_unit_test(answers_what_is_in_the_switch),
         cmocka_unit_test(stranger_is_left_alone),
+        cmocka_unit_test(nothing_stays_cached_over_a_change),
         cmocka_unit_test(takes_many),
         cmocka_unit_test(leaving_takes_the_bridge_away),
         cmocka_unit_test(no_open_vswitch_is_told),

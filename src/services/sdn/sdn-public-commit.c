@@ -108,8 +108,7 @@ static void all_rows(struct public_set *set, const char *name, struct buf *comma
     const char *comma = "";
 
     elements_begin(commands, "add", name);
-    omap_foreach (e, &set->rows) {
-        const struct public_row *row = e->value;
+    public_rows_foreach (row, set) {
         if (row->claims > 0) {
             buf_printf(commands, "%s", comma);
             write_row(commands, row, 0);
@@ -309,9 +308,9 @@ static void sets_done(struct public *p)
     omap_foreach (e, &p->sets) {
         struct public_set *set = e->value;
         set->in_kernel = set->claimed > 0;
-        if (set->rows.len == 0) {
+        if (set->rows_len == 0) {
             omap_del(&p->sets, e->key);
-            free(set);
+            public_set_free(set);
         }
     }
 }
@@ -335,8 +334,8 @@ static void done(struct public *p, int rebuilt, int structure)
 {
     if (rebuilt) {
         omap_foreach (e, &p->sets) {
-            omap_foreach (r, &((struct public_set *)e->value)->rows) {
-                row_done(p, r->value, 1);
+            public_rows_foreach (row, e->value) {
+                row_done(p, row, 1);
             }
         }
     } else {
@@ -386,7 +385,7 @@ static int loses_counts(const struct public *p, int rebuild)
         return p->present && p->rows_len > 0;
     }
     for (const struct public_row *row = p->waiting; row; row = row->next) {
-        if (row->in_kernel && row->owner->spec) {
+        if (row->in_kernel && row->owner->is_wanted) {
             return 1;
         }
     }

@@ -110,7 +110,7 @@ int public_counters_tell(struct public *p)
     omap_foreach (e, &p->held) {
         struct public_held *held = e->value;
         uint64_t packets, bytes;
-        if (!held->spec) {
+        if (!held->is_wanted) {
             continue;
         }
         sum_up(held, &packets, &bytes);

@@ -1,6 +1,6 @@
 /* sdn-public-driver.h - what the public side of sdn keeps between passes. Private to it.
  *
- *     filter  a resource, or what an earlier agent left of one (spec NULL)
+ *     filter  a resource, or what an earlier agent left of one (not wanted)
  *        │ claims
  *        ▼
  *     row     an element of a set: wanted by some filter, or in the kernel, or both. Several
@@ -30,32 +30,35 @@
 struct public_row {
     struct public_set *set;
     struct public_held *owner;
+    struct public_row *chain;           /* the next in its bucket */
     struct public_row *next, *previous; /* in the list of those that wait */
     uint64_t packets, bytes;            /* as last read from the kernel */
-    uint32_t claims;
+    unsigned claims : 20;               /* a filter has a few, of a hundred thousand */
     unsigned waits : 1;
     unsigned in_kernel : 1;
     unsigned renamed : 1; /* the kernel's comment is of another filter */
     unsigned seen : 1;    /* by the reading that goes on */
     unsigned key_size : 8;
-    uint8_t key[PUBLIC_KEY_SIZE];
+    uint8_t key[]; /* at most PUBLIC_KEY_SIZE */
 };
 
 struct public_set {
     struct public_shape shape;
-    struct omap rows; /* key as text -> struct public_row */
-    size_t claimed;   /* rows with a claim */
+    struct public_row **buckets;
+    size_t bucket_len, rows_len;
+    size_t claimed; /* rows with a claim */
     int in_kernel;
 };
 
 /* A filter that is held. */
 struct public_held {
-    json_t *spec;             /* NULL: known from the kernel or the file only */
+    struct public_filter filter; /* if it is wanted */
+    uint8_t is_wanted;           /* 0: known from the kernel or the file only */
+    uint8_t is_public;
+    uint8_t is_deaf;          /* wants to filter what leaves, and the kernel can't */
     struct public_row **rows; /* claimed */
     uint32_t rows_len;
-    uint32_t waiting; /* owned rows that wait */
-    int is_public;
-    int is_deaf;                       /* wants to filter what leaves, and the kernel can't */
+    uint32_t waiting;                  /* owned rows that wait */
     uint64_t base_packets, base_bytes; /* counted by elements that are gone */
     uint64_t told_packets, told_bytes; /* until the first reading: what the elements had by the
                                         * file */
@@ -136,6 +139,14 @@ void public_row_changed(struct public *p, struct public_row *row);
 /* Its numbers are gone with it: its owner keeps them, and they are in no other place any more. */
 void public_row_bank(struct public *p, struct public_row *row);
 void public_row_free(struct public *p, struct public_row *row);
+/* In no particular order; the one at hand may be freed. */
+struct public_row *public_row_first(const struct public_set *set);
+struct public_row *public_row_after(const struct public_set *set, const struct public_row *row);
+void public_set_free(void *set);
+
+#define public_rows_foreach(row, set)                                                             \
+    for (struct public_row *row = public_row_first(set), *row##_next_;                            \
+         row && ((row##_next_ = public_row_after((set), row)), 1); row = row##_next_)
 
 /* --- sdn-public-nics.c --- */
 

@@ -1,5 +1,6 @@
 /* Filters claim rows; see sdn-public-driver.h. Touches nothing on the host. */
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +10,7 @@
 #define FILTER_PREFIX "sdn/filter/"
 
 enum {
-    TEXT_SIZE = 2 * PUBLIC_KEY_SIZE + PUBLIC_KEY_SIZE / 4 + 1,
+    BUCKETS_MIN = 8, /* a power of two */
 };
 
 /* --- the list of rows that wait --- */
@@ -63,25 +64,67 @@ static void set_owner(struct public *p, struct public_row *row, struct public_he
 
 /* --- rows --- */
 
-/* Short, since there are many: each field without the zeros behind it. */
-static const char *text_of(const uint8_t *key, size_t size, char text[TEXT_SIZE])
+static size_t bucket_of(const struct public_set *set, const uint8_t *key, size_t size)
 {
-    static const char DIGITS[] = "0123456789abcdef";
-    char *at = text;
+    uint64_t hash = size;
 
-    for (size_t begin = 0; begin < size; begin += 4) {
-        size_t end = begin + 4 < size ? begin + 4 : size;
-        while (end > begin && key[end - 1] == 0) {
-            end--;
-        }
-        for (size_t i = begin; i < end; i++) {
-            *at++ = DIGITS[key[i] >> 4];
-            *at++ = DIGITS[key[i] & 15];
-        }
-        *at++ = '.';
+    for (size_t i = 0; i < size; i++) {
+        hash = (hash ^ key[i]) * 0x100000001b3; /* FNV-1a */
     }
-    *at = '\0';
-    return text;
+    return (hash ^ hash >> 32) & (set->bucket_len - 1);
+}
+
+static void put_row(struct public_set *set, struct public_row *row)
+{
+    struct public_row **at = &set->buckets[bucket_of(set, row->key, row->key_size)];
+
+    row->chain = *at;
+    *at = row;
+}
+
+static void grow(struct public_set *set)
+{
+    struct public_row **old = set->buckets;
+    size_t old_len = set->bucket_len;
+
+    set->bucket_len = old_len ? 2 * old_len : BUCKETS_MIN;
+    set->buckets = xcalloc(set->bucket_len, sizeof(struct public_row *));
+    for (size_t i = 0; i < old_len; i++) {
+        for (struct public_row *row = old[i], *next; row; row = next) {
+            next = row->chain;
+            put_row(set, row);
+        }
+    }
+    free(old);
+}
+
+static struct public_row *first_from(const struct public_set *set, size_t bucket)
+{
+    while (bucket < set->bucket_len && !set->buckets[bucket]) {
+        bucket++;
+    }
+    return bucket < set->bucket_len ? set->buckets[bucket] : NULL;
+}
+
+struct public_row *public_row_first(const struct public_set *set)
+{
+    return first_from(set, 0);
+}
+
+struct public_row *public_row_after(const struct public_set *set, const struct public_row *row)
+{
+    return row->chain ? row->chain : first_from(set, bucket_of(set, row->key, row->key_size) + 1);
+}
+
+void public_set_free(void *value)
+{
+    struct public_set *set = value;
+
+    public_rows_foreach (row, set) {
+        free(row);
+    }
+    free(set->buckets);
+    free(set);
 }
 
 struct public_set *public_set_get(struct public *p, const struct public_shape *shape)
@@ -99,22 +142,28 @@ struct public_set *public_set_get(struct public *p, const struct public_shape *s
 
 struct public_row *public_row_find(struct public_set *set, const uint8_t *key, size_t key_size)
 {
-    char text[TEXT_SIZE];
+    struct public_row *row = set->bucket_len ? set->buckets[bucket_of(set, key, key_size)] : NULL;
 
-    return key_size <= PUBLIC_KEY_SIZE ? omap_get(&set->rows, text_of(key, key_size, text)) : NULL;
+    while (row && (row->key_size != key_size || memcmp(row->key, key, key_size) != 0)) {
+        row = row->chain;
+    }
+    return row;
 }
 
 static struct public_row *make_row(struct public_set *set, struct public_held *owner,
                                    const uint8_t *key, size_t key_size)
 {
-    struct public_row *row = xnew(struct public_row);
-    char text[TEXT_SIZE];
+    struct public_row *row = xcalloc(1, offsetof(struct public_row, key) + key_size);
 
     row->set = set;
     row->owner = owner;
     row->key_size = (uint8_t)key_size;
     memcpy(row->key, key, key_size);
-    omap_put(&set->rows, text_of(key, key_size, text), row);
+    if (set->rows_len >= set->bucket_len) {
+        grow(set);
+    }
+    put_row(set, row);
+    set->rows_len++;
     return row;
 }
 
@@ -131,12 +180,17 @@ void public_row_bank(struct public *p, struct public_row *row)
 
 void public_row_free(struct public *p, struct public_row *row)
 {
-    char text[TEXT_SIZE];
+    struct public_set *set = row->set;
+    struct public_row **at = &set->buckets[bucket_of(set, row->key, row->key_size)];
 
     if (row->waits) {
         unlink_row(p, row);
     }
-    omap_del(&row->set->rows, text_of(row->key, row->key_size, text));
+    while (*at != row) {
+        at = &(*at)->chain;
+    }
+    *at = row->chain;
+    set->rows_len--;
     free(row);
 }
 
@@ -214,7 +268,7 @@ struct public_row *public_row_found(struct public *p, struct public_set *set,
     }
     struct public_row *row = make_row(set, held, element->key, element->key_size);
     row->in_kernel = 1;
-    if (held->spec) {
+    if (held->is_wanted) {
         public_row_changed(p, row); /* not what we gave it: it is to go */
     } else {
         held->rows = xrealloc(held->rows, (held->rows_len + 1) * sizeof(struct public_row *));
@@ -304,18 +358,16 @@ int public_held_take(struct public *p, const char *key, const json_t *spec, stru
     if (!id) {
         return error_set(error, 400, NULL, "%s is not about this node", key);
     }
-    struct public_held *held = public_held_get(p, id);
-    if (held->spec && (held->spec == spec || json_equal(held->spec, spec))) {
-        json_decref(held->spec);
-        held->spec = json_incref((json_t *)spec);
-        return 0;
-    }
     int rc = public_filter_parse(spec, &filter, error);
     if (rc < 0) {
         return rc;
     }
-    json_decref(held->spec);
-    held->spec = json_incref((json_t *)spec);
+    struct public_held *held = public_held_get(p, id);
+    if (held->is_wanted && public_filter_equal(&held->filter, &filter)) {
+        return 0;
+    }
+    held->is_wanted = 1;
+    held->filter = filter;
     judge(p, held, &filter);
     p->unsaved = 1;
     return 0;
@@ -325,17 +377,15 @@ void public_held_retake(struct public *p)
 {
     omap_foreach (e, &p->held) {
         struct public_held *held = e->value;
-        struct public_filter filter;
-        if (held->spec && public_filter_parse(held->spec, &filter, NULL) == 0) {
-            judge(p, held, &filter);
+        if (held->is_wanted) {
+            judge(p, held, &held->filter);
         }
     }
 }
 
 void public_held_drop(struct public *p, struct public_held *held)
 {
-    json_decref(held->spec);
-    held->spec = NULL;
+    held->is_wanted = 0;
     judge(p, held, NULL);
 }
 
@@ -343,14 +393,13 @@ static void held_free(void *value)
 {
     struct public_held *held = value;
 
-    json_decref(held->spec);
     free(held->rows);
     free(held);
 }
 
 void public_held_sweep(struct public *p, struct public_held *held)
 {
-    if (held->spec || held->rows_len > 0 || held->waiting > 0) {
+    if (held->is_wanted || held->rows_len > 0 || held->waiting > 0) {
         return;
     }
     _cleanup_free_ char *key = key_of(p, held->id);
@@ -359,17 +408,9 @@ void public_held_sweep(struct public *p, struct public_held *held)
     p->unsaved = 1;
 }
 
-static void set_free(void *value)
-{
-    struct public_set *set = value;
-
-    omap_clear(&set->rows, free);
-    free(set);
-}
-
 void public_held_clear(struct public *p)
 {
-    omap_clear(&p->sets, set_free);
+    omap_clear(&p->sets, public_set_free);
     omap_clear(&p->held, held_free);
     p->waiting = NULL;
 }

@@ -127,6 +127,20 @@ int public_filter_parse(const json_t *spec, struct public_filter *ret_filter, st
     return rc;
 }
 
+static int same_prefix(struct ip4_prefix a, struct ip4_prefix b)
+{
+    return a.address == b.address && a.len == b.len;
+}
+
+int public_filter_equal(const struct public_filter *a, const struct public_filter *b)
+{
+    return a->arriving == b->arriving && a->leaving == b->leaving && a->protocol == b->protocol &&
+           a->port_first == b->port_first && a->port_last == b->port_last &&
+           a->priority == b->priority && same_prefix(a->source, b->source) &&
+           same_prefix(a->destination, b->destination) && a->source_self == b->source_self &&
+           a->destination_self == b->destination_self;
+}
+
 static int is_within(struct ip4_prefix inner, struct ip4_prefix outer)
 {
     return inner.len >= outer.len && ip4_contains(outer, inner.address);

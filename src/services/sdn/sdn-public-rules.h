@@ -44,12 +44,12 @@ enum {
 };
 
 struct public_filter {
-    int arriving, leaving;
+    uint8_t arriving, leaving;
+    uint8_t source_self, destination_self;
     uint8_t protocol;               /* of IP; 0: any */
     uint16_t port_first, port_last; /* 0: any */
     uint16_t priority;
     struct ip4_prefix source, destination;
-    int source_self, destination_self;
 };
 
 struct public_shape {
@@ -69,6 +69,8 @@ struct public_part {
 
 /* A resource sdn/filter/<id>/<node>. */
 int public_filter_parse(const json_t *spec, struct public_filter *ret_filter, struct error *error);
+
+int public_filter_equal(const struct public_filter *a, const struct public_filter *b);
 
 /* Is it about the overlay alone? Then it has no part here. */
 int public_filter_is_inside(const struct public_filter *filter, struct ip4_prefix overlay);

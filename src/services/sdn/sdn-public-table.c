@@ -266,16 +266,15 @@ static void on_element(void *arg, const struct public_kernel_element *element)
 
 static void forget_seen(struct public_set *set)
 {
-    omap_foreach (e, &set->rows) {
-        ((struct public_row *)e->value)->seen = 0;
+    public_rows_foreach (row, set) {
+        row->seen = 0;
     }
 }
 
 /* Those that weren't seen are gone from the kernel. */
 static void settle_rows(struct public *p, struct public_set *set)
 {
-    omap_foreach (e, &set->rows) {
-        struct public_row *row = e->value;
+    public_rows_foreach (row, set) {
         if (!row->seen) {
             public_row_bank(p, row);
             row->in_kernel = row->renamed = 0;
@@ -306,9 +305,9 @@ static int read_elements(struct public *p)
             continue;
         }
         settle_rows(p, set);
-        if (set->rows.len == 0 && !set->in_kernel) {
+        if (set->rows_len == 0 && !set->in_kernel) {
             omap_del(&p->sets, e->key);
-            free(set);
+            public_set_free(set);
         }
     }
     return rc;

@@ -227,9 +227,8 @@ static enum backend_match compare(void *self, const char *key, const json_t *spe
                    range.address == p->overlay.address && range.len == p->overlay.len;
         return same ? MATCH_SAME : MATCH_UPDATE;
     }
-    /* Mostly it is what is held already: that is seen without looking into it. */
-    if ((held->spec != spec && public_held_take(p, key, spec, NULL) < 0) || held->is_deaf ||
-        held->waiting > 0 || (held->rows_len > 0 && !public_table_matches(p))) {
+    if (public_held_take(p, key, spec, NULL) < 0 || held->is_deaf || held->waiting > 0 ||
+        (held->rows_len > 0 && !public_table_matches(p))) {
         return MATCH_UPDATE;
     }
     return MATCH_SAME;

@@ -35,15 +35,15 @@ struct sdn_object {
     uint64_t number;
     struct sdn_rule rule; /* wanted; not of the base */
     uint8_t kind;         /* enum sdn_kind */
-    uint8_t is_wanted;
-    uint8_t is_leaving;     /* its flows are to go, and then it */
-    uint8_t is_changing;    /* in the bundle that is under way */
-    uint8_t needs_baseline; /* counts from the next reading on */
-    uint8_t is_known;       /* from the file: it was in force before we came */
-    uint8_t is_told;        /* the server knows its counter: */
-    uint8_t is_read;        /* in the reading that is under way */
-    uint8_t is_error_told;
-    uint8_t is_marked;     /* among `marked` */
+    uint8_t is_wanted : 1;
+    uint8_t is_leaving : 1;     /* its flows are to go, and then it */
+    uint8_t is_changing : 1;    /* in the bundle that is under way */
+    uint8_t needs_baseline : 1; /* counts from the next reading on */
+    uint8_t is_known : 1;       /* from the file: it was in force before we came */
+    uint8_t is_told : 1;        /* the server knows its counter: */
+    uint8_t is_read : 1;        /* in the reading that is under way */
+    uint8_t is_error_told : 1;
+    uint8_t is_marked : 1; /* among `marked` */
     uint16_t shadowed_len; /* of its flows, those that another object has */
     uint32_t wanted_len, found_len, read_len;
     uint64_t wanted_digest, found_digest, read_digest; /* sums over its flows */
