@@ -151,6 +151,17 @@ int run_settings(struct cli *cli)
 
 /* --- writing --- */
 
+/* Of what was forced, and goes away again. */
+static void tell_trial(const struct cli *cli, const json_t *object)
+{
+    const char *by = json_get_string(json_object_get(object, "status"), "confirmBy", NULL);
+
+    if (by) {
+        fprintf(stderr, "It is undone at %s unless you confirm it: cnsmo %s confirm %s\n", by,
+                cli->args.command->kind->singular, json_get_string(object, "id", ""));
+    }
+}
+
 /* The answer to a write: what would change, or the object (and whether it is in force). */
 static enum exit_code print_written(const struct cli *cli, const struct write_options *options,
                                     const struct response *response)
@@ -180,6 +191,7 @@ static enum exit_code print_written(const struct cli *cli, const struct write_op
         } else {
             print_object(cli, response->body);
         }
+        tell_trial(cli, response->body);
     }
     return cli_waited(response);
 }

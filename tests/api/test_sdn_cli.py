@@ -88,10 +88,10 @@ def test_lists_are_in_the_order_of_numbers(cli):
 def test_force_and_confirm(cli):
     done = cli.run("sdn", "filter", "add", "--node", "Agent.1", "--port", "1", "--force", "--wait",
                    "-o", "json")
-    assert "cnsmo sdn filter confirm" in done.stderr
+    assert done.stderr == ""  # it would have been taken without
     name = json.loads(done.stdout)["id"]
     said = cli.err("sdn", "filter", "confirm", name, code=REFUSED)
-    assert "there is nothing to confirm" in said  # it would have been taken without
+    assert "there is nothing to confirm" in said
 
 
 def test_set(cli):
