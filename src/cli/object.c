@@ -58,6 +58,33 @@ static enum exit_code print_page(struct cli *cli, const json_t *items, void *arg
     return CLI_OK;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    const json_t *x = *(json_t *const *)a, *y = *(json_t *const *)b;
+    long long left = strtoll(json_get_string(x, "id", ""), NULL, 10),
+              right = strtoll(json_get_string(y, "id", ""), NULL, 10);
+
+    return (left > right) - (left < right);
+}
+
+/* The server's order is that of texts, in which 10 comes before 2. */
+static json_t *sort_counted(json_t *items)
+{
+    size_t len = json_array_size(items), i;
+    json_t **sorted = xcalloc(len + 1, sizeof(json_t *)), *item, *result = json_array();
+
+    json_array_foreach (items, i, item) {
+        sorted[i] = item;
+    }
+    qsort(sorted, len, sizeof *sorted, by_number);
+    for (i = 0; i < len; i++) {
+        json_array_append(result, sorted[i]);
+    }
+    free(sorted);
+    json_decref(items);
+    return result;
+}
+
 int run_list(struct cli *cli)
 {
     const struct kind *kind = cli->args.command->kind;
@@ -72,6 +99,7 @@ int run_list(struct cli *cli)
         code = cli_list(cli, kind->name, query, &items);
     }
     if (code == CLI_OK) {
+        items = kind->ids == KIND_ID_COUNTED ? sort_counted(items) : items;
         print_list(cli, kind, items);
         json_decref(items);
     }
@@ -123,6 +151,17 @@ int run_settings(struct cli *cli)
 
 /* --- writing --- */
 
+/* Of what was forced, and goes away again. */
+static void tell_trial(const struct cli *cli, const json_t *object)
+{
+    const char *by = json_get_string(json_object_get(object, "status"), "confirmBy", NULL);
+
+    if (by) {
+        fprintf(stderr, "It is undone at %s unless you confirm it: cnsmo %s confirm %s\n", by,
+                cli->args.command->kind->singular, json_get_string(object, "id", ""));
+    }
+}
+
 /* The answer to a write: what would change, or the object (and whether it is in force). */
 static enum exit_code print_written(const struct cli *cli, const struct write_options *options,
                                     const struct response *response)
@@ -152,6 +191,7 @@ static enum exit_code print_written(const struct cli *cli, const struct write_op
         } else {
             print_object(cli, response->body);
         }
+        tell_trial(cli, response->body);
     }
     return cli_waited(response);
 }

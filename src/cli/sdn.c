@@ -20,15 +20,7 @@ static void default_protocol(json_t *spec)
 
 int run_filter_add(struct cli *cli)
 {
-    int code = cli_add(cli, default_protocol);
-
-    if ((code == CLI_OK || code == CLI_WAITED) && args_given(&cli->args, "force") &&
-        !args_given(&cli->args, "dry-run")) {
-        fputs("If it would have been refused without --force, it is undone in a minute; to keep "
-              "it: cnsmo sdn filter confirm ID\n",
-              stderr);
-    }
-    return code;
+    return cli_add(cli, default_protocol);
 }
 
 /* --- sdn flows --- */

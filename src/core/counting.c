@@ -25,22 +25,30 @@ static void tell(struct deployment *d, const char *node, const json_t *totals)
     }
 }
 
-/* Counters are of a resource that the node has ("sdn/filter/7" of sdn/filter/7 or
- * sdn/filter/7/<node>), or of the node itself ("sdn/node/in"): so what an agent makes up isn't
- * kept, nor what it tells too late. */
+/* "sdn/node/in": what the node itself counts, if it runs that service. */
+static int is_of_node(const struct channel *channel, const char *total)
+{
+    static const char SERVICE[] = "service/";
+    size_t size = strcspn(total, "/");
+
+    return strncmp(total + size, "/node/", 6) == 0 &&
+           strncmp(channel->name, SERVICE, sizeof SERVICE - 1) == 0 &&
+           strlen(channel->name) == sizeof SERVICE - 1 + size &&
+           strncmp(channel->name + sizeof SERVICE - 1, total, size) == 0;
+}
+
+/* Else counters are of a resource that the node has ("sdn/filter/7" of sdn/filter/7 or
+ * sdn/filter/7/<node>): so what an agent makes up isn't kept, nor what it tells too late. */
 static int is_known(const struct deployment *d, const char *node, const char *total)
 {
     const struct member *member = channels_member(&d->channels, node);
-    const char *slash = strchr(total, '/');
     _cleanup_free_ char *own = xasprintf("%s/%s", total, node);
 
-    if (slash && strncmp(slash, "/node/", 6) == 0) {
-        return 1;
-    }
     for (size_t i = 0; member && i < member->len; i++) {
-        const struct omap *resources = &member->channels[i].channel->resources;
+        const struct channel *channel = member->channels[i].channel;
         if (member->channels[i].until == 0 &&
-            (omap_get(resources, own) || omap_get(resources, total))) {
+            (omap_get(&channel->resources, own) || omap_get(&channel->resources, total) ||
+             is_of_node(channel, total))) {
             return 1;
         }
     }

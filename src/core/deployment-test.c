@@ -369,11 +369,13 @@ static void counters_live_with_their_resources(void **state)
         count(f, NODES[i], "toy/self");   /* on each one's own */
         count(f, NODES[i], "toy/peer/B");
         count(f, NODES[i], "toy/node/in");
+        count(f, NODES[i], "to/node/in");
     }
     assert_int_equal(counters_each(counters, "toy/peer/A", NULL, NULL).packets, 2);
     assert_int_equal(counters_each(counters, "toy/self", NULL, NULL).packets, 2);
     assert_int_equal(counters_each(counters, "toy/peer/B", NULL, NULL).packets, 0);
-    assert_int_equal(counters_each(counters, "toy/node/in", NULL, NULL).packets, 3);
+    assert_int_equal(counters_each(counters, "toy/node/in", NULL, NULL).packets, 2);
+    assert_int_equal(counters_each(counters, "to/node/in", NULL, NULL).packets, 0);
     report(f, "A", "{\"toy.colour\":null}");
     assert_int_equal(counters_each(counters, "toy/peer/A", NULL, NULL).packets, 0);
     assert_int_equal(counters_each(counters, "toy/self", NULL, NULL).packets, 2);

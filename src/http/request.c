@@ -146,6 +146,25 @@ static int check_framing(struct http_request *request, int is_1_1, struct framin
 
 /* --- routing --- */
 
+/* Of a path that can't be taken apart: whose it would be, for its form of errors. */
+static const struct http_route *find_rest(const struct http_request *request)
+{
+    const struct http_route *found = NULL;
+    size_t longest = 0;
+
+    for (const struct http_route *route = request->server->routes; route->method; route++) {
+        const char *rest = strstr(route->path, "{rest...}");
+        size_t size = rest ? (size_t)(rest - route->path) : 0;
+        int fits = (route->fold_case ? strncasecmp(request->target, route->path, size)
+                                     : strncmp(request->target, route->path, size)) == 0;
+        if (size > longest && fits) {
+            found = route;
+            longest = size;
+        }
+    }
+    return found;
+}
+
 static int find_route(struct http_request *request, struct error *error)
 {
     const struct http_route *near = NULL;
@@ -153,6 +172,7 @@ static int find_route(struct http_request *request, struct error *error)
     const char *query = strchr(request->target, '?');
 
     if (router_split(request->target, &request->segments) < 0) {
+        request->route = find_rest(request);
         return error_set(error, 400, NULL, "the path is malformed");
     }
     int rc = router_match(request->server->routes, request->method, &request->segments,

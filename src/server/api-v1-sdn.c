@@ -29,30 +29,14 @@ static int check_node(const struct api_call *call, const char *node, struct erro
                : error_set(error, 404, NULL, "there is no node \"%.100s\"", node);
 }
 
-struct looking {
-    const char *node;
-    int found;
-};
-
-static void look(void *arg, const char *node, const json_t *node_spec)
-{
-    struct looking *looking = arg;
-
-    looking->found |= strcmp(node, looking->node) == 0;
-}
-
 /* Is the filter on the node, by its id or by its labels? One that names the node is its own even
  * while it is in force nowhere. */
 static int concerns(const struct api_call *call, const json_t *spec, const char *node)
 {
-    struct view view = {.tree = tree_of(call)};
-    struct looking looking = {.node = node};
+    const char *named = json_get_string(spec, "node", NULL);
 
-    if (json_object_get(spec, "node")) {
-        return strcmp(json_get_string(spec, "node", ""), node) == 0;
-    }
-    sdn_each_node(&view, spec, look, &looking);
-    return looking.found;
+    return named ? strcmp(named, node) == 0
+                 : sdn_holds_on(spec, node, tree_spec(tree_of(call), "nodes", node));
 }
 
 /* The filter that the path names on the node that it names, or NULL and 404. */

@@ -134,6 +134,12 @@ def test_nodes_are_refused(own, v1, node, status, sentence):
     assert filters(own) == []
 
 
+@pytest.mark.parametrize("path", [f"{BASE}/nodes/a%2fb/blockedTcpPorts", "/API/v1/a%2fb",
+                                  f"{BASE}/nodes/Agent.1/flows/%00"])
+def test_paths_that_cannot_be_read(v1, path):
+    refused(v1.get(path), 400, "the path is malformed")
+
+
 def test_not_json(v1):
     reply = v1.put(f"{BASE}/blockbyport", data="{", headers={"Content-Type": "application/json"})
     assert reply.status_code == 400 and reply.json()["message"] == reply.json()["errors"]

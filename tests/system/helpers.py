@@ -5,6 +5,8 @@ import json
 import re
 import signal
 
+from lab.lab import TOP
+from lab.node import AGENT_LOG
 from lab.processes import wait_for
 
 
@@ -84,6 +86,15 @@ def wait_connected(lab, name, connected=True, timeout=15):
 def wait_pings(host, address, timeout=5):
     """Polls with short pings, so that the deadline means what it says."""
     wait_for(f"ping from {host.name} to {address}", lambda: host.ping(address), timeout)
+
+
+def start_agent_with_few_rights(host):
+    """With those that the unit leaves it."""
+    text = (TOP / "packaging/cnsmo-agent.service.in").read_text()
+    line = next(one for one in text.splitlines() if one.startswith("CapabilityBoundingSet="))
+    few = ",".join(["-all"] + [f"+{one[4:].lower()}" for one in line.split("=")[1].split()])
+    host.spawn(["setpriv", "--bounding-set", few, "--no-new-privs", "cnsmo-agent", "run"],
+               log=AGENT_LOG)
 
 
 def peers(host):

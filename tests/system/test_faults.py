@@ -154,7 +154,14 @@ def test_agent_disk_full(fresh_lab):
     lab.add("Agent.3", 1)
     lab.join("Agent.3")
     wait_pings(one, lab.overlay_address("Agent.3"), 20)  # the network goes on all the same
-    wait_for("a clear error", lambda: "space" in one.agent_log().lower(), 10)
+
+    def told():
+        """What a change adds to the replica may still fit into its last block."""
+        clouds.append(f"cloud-{len(clouds)}")
+        lab.api.patch("/nodes/Agent.3", {"spec": {"cloud": clouds[-1]}})
+        return "space" in one.agent_log().lower()
+    clouds = []
+    wait_for("a clear error", told, 20)
     one.run(["rm", "/var/lib/cnsmo-agent/.filler"])
     wait_for("the new peer in the replica", lambda: "Agent.3" in one.out(
         ["cat", "/var/lib/cnsmo-agent/replica.json"]), 30)

@@ -6,11 +6,10 @@ import time
 
 import pytest
 
-from helpers import (gap, host_state, other_address, status_of, uninterrupted, wait_connected,
-                     wait_pings)
+from helpers import (gap, host_state, other_address, start_agent_with_few_rights, status_of,
+                     uninterrupted, wait_connected, wait_pings)
 from openvpn_client import DEVICE, Laptop, client_server, make_client
-from lab.lab import TOP
-from lab.node import AGENT_LOG, clock_shift
+from lab.node import clock_shift
 from lab.processes import alive, wait_for
 from test_paths import leaked, trap_leaks
 
@@ -253,24 +252,15 @@ def test_nothing_leaks_when_openvpn_is_down(lab):
         internet.nft("delete table bridge leak")
 
 
-CAPABILITIES = "cap_net_admin,cap_net_raw,cap_net_bind_service,cap_kill,cap_sys_ptrace,cap_dac_override"
-
-
 @pytest.mark.logs(*RECONNECT)
 @pytest.mark.parametrize("name", ["Server", "Agent.1"])
 def test_with_the_rights_of_the_unit(lab, name):
     """What packaging/cnsmo-agent.service.in leaves is enough for openvpn too."""
     known, host = addresses(lab), lab.host(name)
-    text = (TOP / "packaging/cnsmo-agent.service.in").read_text()
-    assert CAPABILITIES.upper().split(",") == next(
-        line for line in text.splitlines() if line.startswith("CapabilityBoundingSet=")
-    ).split("=")[1].split()
     host.stop_agent()
     host.kill_processes("openvpn")
     host.run(["ip", "link", "del", "cnsmo0"])
-    few = "-all," + ",".join(f"+{one[4:]}" for one in CAPABILITIES.split(","))
-    host.spawn(["setpriv", "--bounding-set", few, "--no-new-privs", "cnsmo-agent", "run"],
-               log=AGENT_LOG)
+    start_agent_with_few_rights(host)
     everybody_is_back(lab, known, 20)
     wait_connected(lab, name)
 

@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from helpers import host_state, status_of, uninterrupted, wait_pings
+from helpers import (host_state, start_agent_with_few_rights, status_of, uninterrupted,
+                     wait_pings)
 from lab.processes import wait_for
 from sdn_helpers import (BRIDGE, IN_NAMESPACE, has_address, is_on, pausing_at_most, switch, traces,
                          tunnel, turn_off, turn_on)
@@ -111,6 +112,21 @@ def test_agent_restarts(lab, on, number):
     with uninterrupted(lab.host("Agent.2"), lab.overlay_address("Agent.1")):
         on.restart_agent(number)
         wait_for("the agent", lambda: is_on(lab, "Agent.1"), 15)
+
+
+def test_with_the_rights_of_the_unit(lab):
+    """What packaging/cnsmo-agent.service.in leaves is enough to go inside, and back."""
+    two = lab.host("Agent.2")
+    if traces(two):
+        turn_off(lab, "Agent.2")
+    two.stop_agent()
+    start_agent_with_few_rights(two)
+    try:
+        turn_on(lab, "Agent.2")
+        wait_pings(two, lab.overlay_address("Agent.1"))
+        turn_off(lab, "Agent.2")
+    finally:
+        two.restart_agent()
 
 
 @pytest.mark.logs("isn't in force", "vSwitch", "connection", "connect", "server", "link")

@@ -53,9 +53,12 @@ class Cli:
         self.environment = {**os.environ, "CNSMO_URL": f"https://{lab.api.host}:{lab.api.port}",
                             "CNSMO_CA": str(lab.api.ca), "CNSMO_TOKEN": lab.api.token}
 
-    def out(self, *words):
+    def run(self, *words):
         return subprocess.run([self.program, *words], env=self.environment, text=True, check=True,
-                              stdout=subprocess.PIPE, timeout=30).stdout
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30)
+
+    def out(self, *words):
+        return self.run(*words).stdout
 
     def start(self, *words):
         return subprocess.Popen([self.program, *words], env=self.environment, text=True,
@@ -127,9 +130,13 @@ def test_what_cuts_nobody_off_can_be_confirmed(lab, on):
     with other_address(on, ELSEWHERE, "eth0"):
         wait_for("a refusal", lambda: lab.api.raw(
             "POST", "/api/v2/sdn/filters?dryRun=true", spec).status == 409, 30)
-        made = lab.api.post("/sdn/filters?force=true&wait=applied", spec)
-        assert made["status"]["confirmBy"]
-        confirmed = lab.api.post(f"/sdn/filters/{made['id']}/confirm?wait=applied")
+        cli = Cli(lab)
+        done = cli.run("sdn", "filter", "add", "--node", "Agent.1", "--direction", "in", "--protocol",
+                       "tcp", "--dst", ELSEWHERE, "--force", "--wait", "-o", "json")
+        made = json.loads(done.stdout)
+        command = f"sdn filter confirm {made['id']}"
+        assert made["status"]["confirmBy"] in done.stderr and f"cnsmo {command}" in done.stderr
+        confirmed = json.loads(cli.out(*command.split(), "--wait", "-o", "json"))
         assert "confirmBy" not in confirmed["status"]
 
 

@@ -20,7 +20,7 @@ struct summing {
     struct count sum;
 };
 
-static void add_node(void *arg, const char *node, const json_t *node_spec)
+static void add_node(void *arg, const char *node)
 {
     struct summing *s = arg;
     struct count total;

@@ -33,8 +33,11 @@ int sdn_prefix_parse(const char *text, struct ip4_prefix *ret_prefix);
 int sdn_runs_on(const json_t *node_spec);
 
 /* Calls `each` for every node on which a filter or flow with this spec holds now. */
-typedef void sdn_node_fn(void *arg, const char *node, const json_t *node_spec);
+typedef void sdn_node_fn(void *arg, const char *node);
 void sdn_each_node(struct view *view, const json_t *filter_spec, sdn_node_fn *each, void *arg);
+
+/* Within the overlay: a filter of such addresses leaves the public side alone. */
+int sdn_is_of_overlay(struct view *view, struct ip4_prefix prefix);
 
 /* Does a filter with this spec hold on the node, if the node's is this? */
 int sdn_holds_on(const json_t *filter_spec, const char *node, const json_t *node_spec);

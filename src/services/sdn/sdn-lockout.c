@@ -63,7 +63,7 @@ static int cuts(const struct lockout *l, const char *node, uint32_t seen,
 }
 
 /* An agent on the server's own machine talks to it over loopback, where nothing is filtered. */
-static void look_at_node(void *arg, const char *node, const json_t *node_spec)
+static void look_at_node(void *arg, const char *node)
 {
     struct lockout *l = arg;
     _cleanup_free_ char *key = xasprintf("fact/%s/core.seen", node);
@@ -81,8 +81,7 @@ static void look_at_node(void *arg, const char *node, const json_t *node_spec)
                       "it would cut %s off from this server, which it reaches at %s", node, text);
 }
 
-/* Filters within the overlay leave the public side alone. */
-static int is_of_overlay(struct view *view, struct ip4_prefix prefix)
+int sdn_is_of_overlay(struct view *view, struct ip4_prefix prefix)
 {
     struct ip4_prefix range;
     const char *text = json_get_string(view_spec(view, "settings", "overlay"), "range", "");
@@ -101,7 +100,7 @@ static int read_filter(struct lockout *l, const json_t *spec)
     sdn_prefix_parse(json_get_string(spec, "destination", "0.0.0.0/0"), &l->destination);
     sdn_ports_parse(json_get_string(spec, "port", ""), &l->ports);
     return (strcmp(protocol, "any") == 0 || strcmp(protocol, "tcp") == 0) &&
-           !is_of_overlay(l->view, l->source) && !is_of_overlay(l->view, l->destination);
+           !sdn_is_of_overlay(l->view, l->source) && !sdn_is_of_overlay(l->view, l->destination);
 }
 
 int sdn_lockout_check(const json_t *spec, struct view *view, struct error *error)
@@ -133,7 +132,7 @@ static void look_at_filter(void *arg, const char *id, const json_t *object)
         !read_filter(&b->lockout, spec)) {
         return;
     }
-    look_at_node(&b->lockout, b->node, b->after);
+    look_at_node(&b->lockout, b->node);
     if (b->lockout.rc < 0) {
         _cleanup_free_ char *why = xstrdup(b->lockout.error->detail);
         b->lockout.rc = error_set(b->lockout.error, 409, NULL,

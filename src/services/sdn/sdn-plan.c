@@ -46,13 +46,36 @@ int sdn_holds_on(const json_t *filter_spec, const char *node, const json_t *node
                   : has_labels(node_spec, json_object_get(filter_spec, "selector")));
 }
 
+/* By the index alone: so a change of the node that is neither of services nor of labels concerns
+ * no filter. */
+static int is_indexed(struct view *view, const char *what, const char *node)
+{
+    _cleanup_free_ char *key = xasprintf("index/%s/%s", what, node);
+
+    return view_get(view, key) != NULL;
+}
+
+static int has_indexed_labels(const struct walking *w, const char *node)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach ((json_t *)w->selector, name, value) {
+        _cleanup_free_ char *label = xasprintf("label/%s=%s", name, json_string_value(value));
+        if (!is_indexed(w->view, label, node)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 static void look_at_node(void *arg, const char *node, const json_t *value)
 {
     struct walking *w = arg;
-    const json_t *spec = view_spec(w->view, "nodes", node);
 
-    if (sdn_runs_on(spec) && has_labels(spec, w->selector)) {
-        w->each(w->arg, node, spec);
+    if (is_indexed(w->view, "service/sdn", node) && is_indexed(w->view, "service/vpn", node) &&
+        has_indexed_labels(w, node)) {
+        w->each(w->arg, node);
     }
 }
 
@@ -80,10 +103,9 @@ void sdn_each_node(struct view *view, const json_t *filter_spec, sdn_node_fn *ea
 /* --- the node's public endpoint --- */
 
 /* Where it is reached from outside: declared, or where its link comes from. */
-static int endpoint_of(struct view *view, const char *node, const json_t *node_spec,
-                       uint32_t *ret_address)
+static int endpoint_of(struct view *view, const char *node, uint32_t *ret_address)
 {
-    const char *declared = json_get_string(node_spec, "endpoint", "");
+    const char *declared = json_get_string(view_spec(view, "nodes", node), "endpoint", "");
     _cleanup_free_ char *address = xstrndup(declared, strcspn(declared, ":"));
     _cleanup_free_ char *key = xasprintf("fact/%s/core.seen", node);
 
@@ -92,14 +114,14 @@ static int endpoint_of(struct view *view, const char *node, const json_t *node_s
 }
 
 /* A prefix that covers the endpoint means the node, whatever its own devices are called by: behind
- * a cloud's 1:1 NAT they never see that address. 0.0.0.0/0 needs nothing of the kind. */
-static int is_self(struct view *view, const char *node, const json_t *node_spec,
-                   struct ip4_prefix prefix)
+ * a cloud's 1:1 NAT they never see that address. 0.0.0.0/0 needs nothing of the kind, and within
+ * the overlay there is no endpoint to look for. */
+static int is_self(struct view *view, const char *node, struct ip4_prefix prefix)
 {
     uint32_t address;
 
-    return prefix.len > 0 && endpoint_of(view, node, node_spec, &address) == 0 &&
-           ip4_contains(prefix, address);
+    return prefix.len > 0 && !sdn_is_of_overlay(view, prefix) &&
+           endpoint_of(view, node, &address) == 0 && ip4_contains(prefix, address);
 }
 
 /* --- resources --- */
@@ -161,15 +183,15 @@ static json_t *filter_body(const struct planning *p, struct ip4_prefix source,
 
 /* Most nodes have the same, and then share it: on all nodes that is most of what a filter takes.
  */
-static void plan_filter_on(void *arg, const char *node, const json_t *node_spec)
+static void plan_filter_on(void *arg, const char *node)
 {
     struct planning *p = arg;
     struct ip4_prefix source = {0}, destination = {0};
 
     sdn_prefix_parse(json_get_string(p->spec, "source", "0.0.0.0/0"), &source);
     sdn_prefix_parse(json_get_string(p->spec, "destination", "0.0.0.0/0"), &destination);
-    int source_self = is_self(p->view, node, node_spec, source);
-    int destination_self = is_self(p->view, node, node_spec, destination);
+    int source_self = is_self(p->view, node, source);
+    int destination_self = is_self(p->view, node, destination);
     json_t **body = &p->bodies[source_self][destination_self];
     if (!*body) {
         *body = filter_body(p, source, destination, source_self, destination_self);

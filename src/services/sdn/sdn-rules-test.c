@@ -248,6 +248,39 @@ static void what_cuts_already_can_be_edited(void **state)
     tree_done(&tree);
 }
 
+/* What else changes of a node wakes none of the filters that it has, be they ten thousand. */
+static void plans_read_of_a_node_what_matters(void **state)
+{
+    static const struct {
+        const char *spec;
+        int reads_node;
+    } CASES[] = {
+        {"{\"node\":\"A\"}", 0},
+        {"{\"node\":\"A\",\"destination\":\"10.77.0.2/32\"}", 0},
+        {"{\"selector\":{\"tier\":\"web\",\"zone\":\"1\"}}", 0},
+        {"{\"node\":\"A\",\"destination\":\"203.0.113.0/24\"}", 1}, /* its endpoint */
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
+        struct tree tree = {0};
+        struct omap reads = {0};
+        struct view view = {.tree = &tree, .reads = &reads};
+        struct plan plan = {0};
+        json_t *spec = parse(CASES[i].spec);
+        put(&tree, "object/settings/overlay", "{\"spec\":{\"range\":\"10.77.0.0/16\"}}");
+        put(&tree, "object/nodes/A",
+            "{\"spec\":{\"services\":[\"vpn\",\"sdn\"],\"labels\":{\"tier\":\"web\","
+            "\"zone\":\"1\"}}}");
+        sdn_plan("sdn/filters", "1", spec, &view, &plan);
+        assert_non_null(omap_get(&plan.resources, "sdn/filter/1/A"));
+        assert_int_equal(omap_get(&reads, "object/nodes/A") != NULL, CASES[i].reads_node);
+        plan_done(&plan);
+        omap_clear(&reads, NULL);
+        json_decref(spec);
+        tree_done(&tree);
+    }
+}
+
 /* A node that gets a label, or sdn, comes under filters that are there already. */
 static void who_changes_is_not_cut_off(void **state)
 {
@@ -406,6 +439,7 @@ int main(void)
         cmocka_unit_test(who_cannot_be_cut_off_is_not),
         cmocka_unit_test(what_cuts_already_can_be_edited),
         cmocka_unit_test(who_changes_is_not_cut_off),
+        cmocka_unit_test(plans_read_of_a_node_what_matters),
         cmocka_unit_test(sdn_needs_vpn),
         cmocka_unit_test(the_node_it_has_may_be_gone),
         cmocka_unit_test(the_same_is_seen_however_it_is_written),
