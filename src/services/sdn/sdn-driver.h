@@ -107,7 +107,7 @@ struct sdn {
     int64_t read_usec, read_began_usec, read_cost_usec; /* the last full reading */
     unsigned slice;                      /* of many objects a slice is read at a time: the next */
     int is_slice;                        /* s->only is one */
-    size_t slice_total;                  /* how many objects there were when its reading began */
+    int has_found_new;                   /* its reading found flows of objects that nobody knew */
     int64_t slice_usec, slice_cost_usec; /* the last one */
     int64_t checked_usec;
     int64_t active_usec; /* when a counter or the set changed last */

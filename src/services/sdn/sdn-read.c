@@ -37,10 +37,12 @@ static void note_foreign(struct sdn *s, uint64_t cookie)
 static void on_flow(void *arg, const struct of_flow_stats *stats)
 {
     struct sdn *s = arg;
+    size_t len = s->objects.len;
 
     if (!sdn_found_flow(&s->objects, stats)) {
         note_foreign(s, stats->flow.cookie);
     }
+    s->has_found_new |= s->objects.len > len;
 }
 
 /* One whose last flow has gone, as it should. */
@@ -125,7 +127,7 @@ static void take_slice(struct sdn *s)
 
     s->only_len = 0;
     s->is_slice = 0;
-    s->is_read = s->is_read && s->objects.len == s->slice_total;
+    s->is_read = s->is_read && !s->has_found_new;
     s->slice_cost_usec = now - s->read_began_usec;
     s->slice_usec = now;
     s->slice = (s->slice + 1) % SDN_SLICES;
@@ -232,7 +234,7 @@ static void read_slice(struct sdn *s)
     s->read_began_usec = clock_monotonic_usec();
     s->only = sdn_slice(&s->objects, s->slice, &s->only_len);
     s->is_slice = 1;
-    s->slice_total = s->objects.len;
+    s->has_found_new = 0;
     forget_foreign(s, s->slice);
     sdn_found_begin(&s->objects, s->only, s->only_len);
     s->work = SDN_READING;
