@@ -238,6 +238,8 @@ void system_backup(struct api_call *call);
 void system_preflight(struct api_call *call);
 
 /* --- api-v1.c --- */
+/* A member that must be there, as text; 400 in v1's words. */
+int v1_read_text(const json_t *body, const char *name, const char **ret_text, struct error *error);
 void v1_fail(struct http_request *request, const struct error *error);
 void v1_authenticate(struct api_call *call);
 void v1_nodes(struct api_call *call);

@@ -61,28 +61,10 @@ static int read_port(const json_t *body, struct block *block, struct error *erro
     return 0;
 }
 
-static int read_text(const json_t *body, const char *name, const char **ret_text,
-                     struct error *error)
-{
-    const json_t *value = json_object_get(body, name);
-
-    if (!value) {
-        return error_set(error, 400, NULL, "\"%s\" is required", name);
-    }
-    if (!json_is_string(value)) {
-        return error_set(error, 400, NULL, "\"%s\" must be a string", name);
-    }
-    if (json_string_length(value) == 0) {
-        return error_set(error, 400, NULL, "\"%s\" is not allowed to be empty", name);
-    }
-    *ret_text = json_string_value(value);
-    return 0;
-}
-
 static int read_destination(const json_t *body, struct block *block, struct error *error)
 {
     struct ip4_prefix prefix;
-    int rc = read_text(body, DESTINATION, &block->destination, error);
+    int rc = v1_read_text(body, DESTINATION, &block->destination, error);
 
     return rc < 0 || sdn_prefix_parse(block->destination, &prefix) == 0
                ? rc
@@ -99,7 +81,7 @@ static int read_block(const json_t *body, struct block *block, struct error *err
 
     rc = rc < 0 ? rc : read_port(body, block, error);
     rc = rc < 0 ? rc : read_destination(body, block, error);
-    rc = rc < 0 ? rc : read_text(body, INSTANCE, &block->node, error);
+    rc = rc < 0 ? rc : v1_read_text(body, INSTANCE, &block->node, error);
     json_object_foreach ((json_t *)body, name, value) {
         if (rc == 0 && strcmp(name, PORT) != 0 && strcmp(name, DESTINATION) != 0 &&
             strcmp(name, INSTANCE) != 0) {

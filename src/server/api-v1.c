@@ -50,7 +50,7 @@ static void on_login(void *arg, int rc, const struct login *login, unsigned retr
     }
 }
 
-static int check_member(const json_t *body, const char *name, struct error *error)
+int v1_read_text(const json_t *body, const char *name, const char **ret_text, struct error *error)
 {
     const json_t *value = json_object_get(body, name);
 
@@ -63,7 +63,19 @@ static int check_member(const json_t *body, const char *name, struct error *erro
     if (json_string_length(value) == 0) {
         return error_set(error, 400, NULL, "\"%s\" is not allowed to be empty", name);
     }
-    if (json_string_length(value) > 4 * AUTH_PASSWORD_MAX) {
+    *ret_text = json_string_value(value);
+    return 0;
+}
+
+static int check_member(const json_t *body, const char *name, struct error *error)
+{
+    const char *text;
+    int rc = v1_read_text(body, name, &text, error);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (json_string_length(json_object_get(body, name)) > 4 * AUTH_PASSWORD_MAX) {
         return error_set(error, 400, NULL, "\"%s\" is too long", name);
     }
     return 0;
