@@ -3,9 +3,11 @@
 Two daemons, without a monitor: whoever kills one has to start it again, as systemd would. The
 database, under /var/lib, is the machine's own and outlives its restart.
 """
+import os
 import signal
 
 from lab.machine import Machine
+from lab.processes import LabError, wait_for
 
 OVS_CTL = ["/usr/share/openvswitch/scripts/ovs-ctl", "--no-monitor", "--no-mlockall",
            "--no-record-hostname", "--system-id=random"]
@@ -34,10 +36,15 @@ class OvsMachine(Machine):
         self.start_ovs()
 
     def start_ovsdb(self):
-        self.run([*OVS_CTL, "--no-ovs-vswitchd", "start"])
+        self._start("ovsdb-server", "--no-ovs-vswitchd")
 
     def start_vswitchd(self):
-        self.run([*OVS_CTL, "--no-ovsdb-server", "start"])
+        self._start("ovs-vswitchd", "--no-ovsdb-server")
+
+    def _start(self, name, without):
+        said = self.run([*OVS_CTL, without, "start"]).stdout
+        if not self.processes(name):
+            raise LabError(f"{self.name}: {name} did not start: {said.strip()}")
 
     def ovs_runs(self):
         return bool(self.processes("ovsdb-server") and self.processes("ovs-vswitchd"))
@@ -46,10 +53,17 @@ class OvsMachine(Machine):
 
     def kill_vswitchd(self, number=signal.SIGKILL):
         """Ends it; returns when it is gone. start_vswitchd() makes it run again."""
-        return self.kill_processes("ovs-vswitchd", number)
+        return self._kill("ovs-vswitchd", number)
 
     def kill_ovsdb(self, number=signal.SIGKILL):
-        return self.kill_processes("ovsdb-server", number)
+        return self._kill("ovsdb-server", number)
+
+    def _kill(self, name, number):
+        """Until it is reaped too: to ovs-ctl one that is dead but in /proc runs already."""
+        pids = self.kill_processes(name, number)
+        wait_for(f"nothing left of {name} on {self.name}",
+                 lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), 20)
+        return pids
 
     def restart_vswitchd(self, number=signal.SIGKILL):
         self.kill_vswitchd(number)
