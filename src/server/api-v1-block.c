@@ -66,7 +66,7 @@ static int read_destination(const json_t *body, struct block *block, struct erro
     struct ip4_prefix prefix;
     int rc = v1_read_text(body, DESTINATION, &block->destination, error);
 
-    return rc < 0 || sdn_prefix_parse(block->destination, &prefix) == 0
+    return rc < 0 || prefix_parse(block->destination, &prefix) == 0
                ? rc
                : error_set(error, 400, NULL, "\"%s\" must be an IPv4 address or prefix",
                            DESTINATION);
@@ -97,7 +97,7 @@ static json_t *filter_spec(const struct block *block)
     struct ip4_prefix prefix = {0};
     char masked[IP4_PREFIX_TEXT_SIZE], port[8];
 
-    sdn_prefix_parse(block->destination, &prefix);
+    prefix_parse(block->destination, &prefix);
     snprintf(port, sizeof port, "%d", block->port);
     json_t *spec = json_pack("{s:s, s:s, s:s, s:s, s:s}", "node", block->node, "direction", "both",
                              "protocol", "tcp", "port", port, "destination", block->destination);

@@ -36,7 +36,7 @@ static int concerns(const struct api_call *call, const json_t *spec, const char 
     const char *named = json_get_string(spec, "node", NULL);
 
     return named ? strcmp(named, node) == 0
-                 : sdn_holds_on(spec, node, tree_spec(tree_of(call), "nodes", node));
+                 : where_holds_on("sdn", spec, node, tree_spec(tree_of(call), "nodes", node));
 }
 
 /* The filter that the path names on the node that it names, or NULL and 404. */
@@ -64,8 +64,8 @@ static const char *shown_destination(const json_t *spec)
     const char *given = json_get_string(spec, "destinationGiven", "");
     struct ip4_prefix a, b;
 
-    if (sdn_prefix_parse(destination, &a) < 0 || sdn_prefix_parse(given, &b) < 0 ||
-        a.len != b.len || ((a.address ^ b.address) & ip4_mask(a.len)) != 0) {
+    if (prefix_parse(destination, &a) < 0 || prefix_parse(given, &b) < 0 || a.len != b.len ||
+        ((a.address ^ b.address) & ip4_mask(a.len)) != 0) {
         return destination;
     }
     return given;
@@ -86,9 +86,9 @@ static void v1_blocked(struct api_call *call)
          e = tree_next(tree_of(call), e, FILTERS_PREFIX)) {
         const char *id = e->key + sizeof FILTERS_PREFIX - 1;
         const json_t *spec = tree_spec(tree_of(call), "sdn/filters", id);
-        struct sdn_ports range;
+        struct ports range;
         if (strcmp(json_get_string(spec, "protocol", ""), "tcp") == 0 &&
-            sdn_ports_parse(json_get_string(spec, "port", ""), &range) == 0 && range.from != 0 &&
+            ports_parse(json_get_string(spec, "port", ""), &range) == 0 && range.from != 0 &&
             range.from == range.to && concerns(call, spec, node)) {
             json_array_append_new(ports, json_pack("{s:i, s:s, s:s}", "destinationPort",
                                                    (int)range.from, "destinationAddress",

@@ -70,7 +70,7 @@ void sdn_status(const char *kind, const char *id, const json_t *object, struct v
     _cleanup_free_ char *name = xasprintf("sdn/%s/%s", is_filter ? "filter" : "flow", id);
     struct summing s = {.reports = reports, .name = name, .nodes = json_array()};
 
-    sdn_each_node(view, spec, add_node, &s);
+    where_each("sdn", spec, view, add_node, &s);
     _cleanup_free_ char *problem = problem_of(spec, view, s.len);
     json_object_set_new(status, "packets", json_integer((json_int_t)s.sum.packets));
     json_object_set_new(status, "bytes", json_integer((json_int_t)s.sum.bytes));

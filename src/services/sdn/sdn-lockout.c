@@ -10,7 +10,7 @@
 struct lockout {
     struct view *view;
     struct ip4_prefix source, destination;
-    struct sdn_ports ports;
+    struct ports ports;
     const char *direction;
     struct error *error;
     int rc;
@@ -96,9 +96,9 @@ static int read_filter(struct lockout *l, const json_t *spec)
     const char *protocol = json_get_string(spec, "protocol", "any");
 
     l->direction = json_get_string(spec, "direction", "both");
-    sdn_prefix_parse(json_get_string(spec, "source", "0.0.0.0/0"), &l->source);
-    sdn_prefix_parse(json_get_string(spec, "destination", "0.0.0.0/0"), &l->destination);
-    sdn_ports_parse(json_get_string(spec, "port", ""), &l->ports);
+    prefix_parse(json_get_string(spec, "source", "0.0.0.0/0"), &l->source);
+    prefix_parse(json_get_string(spec, "destination", "0.0.0.0/0"), &l->destination);
+    ports_parse(json_get_string(spec, "port", ""), &l->ports);
     return (strcmp(protocol, "any") == 0 || strcmp(protocol, "tcp") == 0) &&
            !sdn_is_of_overlay(l->view, l->source) && !sdn_is_of_overlay(l->view, l->destination);
 }
@@ -108,7 +108,7 @@ int sdn_lockout_check(const json_t *spec, struct view *view, struct error *error
     struct lockout l = {.view = view, .error = error};
 
     if (read_filter(&l, spec)) {
-        sdn_each_node(view, spec, look_at_node, &l);
+        where_each("sdn", spec, view, look_at_node, &l);
     }
     return l.rc;
 }
@@ -128,8 +128,8 @@ static void look_at_filter(void *arg, const char *id, const json_t *object)
     const json_t *spec = json_object_get(object, "spec");
 
     if (b->lockout.rc < 0 || json_object_get(spec, "node") ||
-        !sdn_holds_on(spec, b->node, b->after) || sdn_holds_on(spec, b->node, b->before) ||
-        !read_filter(&b->lockout, spec)) {
+        !where_holds_on("sdn", spec, b->node, b->after) ||
+        where_holds_on("sdn", spec, b->node, b->before) || !read_filter(&b->lockout, spec)) {
         return;
     }
     look_at_node(&b->lockout, b->node);
@@ -151,8 +151,8 @@ int sdn_lockout_check_node(const char *node, const json_t *node_spec, struct vie
                           .after = node_spec};
 
     /* Most changes of a node are none of what filters look at. */
-    if (!b.before || !sdn_runs_on(node_spec) ||
-        (sdn_runs_on(b.before) &&
+    if (!b.before || !where_runs("sdn", node_spec) ||
+        (where_runs("sdn", b.before) &&
          json_equal(json_object_get(b.before, "labels"), json_object_get(node_spec, "labels")))) {
         return 0;
     }

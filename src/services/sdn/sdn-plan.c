@@ -13,93 +13,6 @@
 #include "lib/mem.h"
 #include "services/sdn/sdn-kinds.h"
 
-/* --- where a filter holds --- */
-
-struct walking {
-    struct view *view;
-    const json_t *selector;
-    sdn_node_fn *each;
-    void *arg;
-};
-
-static int has_labels(const json_t *node_spec, const json_t *selector)
-{
-    const json_t *labels = json_object_get(node_spec, "labels");
-    const char *name;
-    json_t *value;
-
-    json_object_foreach ((json_t *)selector, name, value) {
-        const json_t *label = json_object_get(labels, name);
-        if (!label || !json_equal((json_t *)label, value)) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-int sdn_holds_on(const json_t *filter_spec, const char *node, const json_t *node_spec)
-{
-    const char *named = json_get_string(filter_spec, "node", NULL);
-
-    return sdn_runs_on(node_spec) &&
-           (named ? strcmp(named, node) == 0
-                  : has_labels(node_spec, json_object_get(filter_spec, "selector")));
-}
-
-/* By the index alone: so a change of the node that is neither of services nor of labels concerns
- * no filter. */
-static int is_indexed(struct view *view, const char *what, const char *node)
-{
-    _cleanup_free_ char *key = xasprintf("index/%s/%s", what, node);
-
-    return view_get(view, key) != NULL;
-}
-
-static int has_indexed_labels(const struct walking *w, const char *node)
-{
-    const char *name;
-    json_t *value;
-
-    json_object_foreach ((json_t *)w->selector, name, value) {
-        _cleanup_free_ char *label = xasprintf("label/%s=%s", name, json_string_value(value));
-        if (!is_indexed(w->view, label, node)) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-static void look_at_node(void *arg, const char *node, const json_t *value)
-{
-    struct walking *w = arg;
-
-    if (is_indexed(w->view, "service/sdn", node) && is_indexed(w->view, "service/vpn", node) &&
-        has_indexed_labels(w, node)) {
-        w->each(w->arg, node);
-    }
-}
-
-/* Of a selector one label's index is walked, so that other nodes' changes concern nobody. */
-void sdn_each_node(struct view *view, const json_t *filter_spec, sdn_node_fn *each, void *arg)
-{
-    const char *node = json_get_string(filter_spec, "node", NULL);
-    struct walking w = {.view = view,
-                        .selector = json_object_get(filter_spec, "selector"),
-                        .each = each,
-                        .arg = arg};
-    void *first = json_object_iter((json_t *)w.selector);
-
-    if (node) {
-        look_at_node(&w, node, NULL);
-    } else if (first) {
-        _cleanup_free_ char *prefix = xasprintf("index/label/%s=%s/", json_object_iter_key(first),
-                                                json_string_value(json_object_iter_value(first)));
-        view_each(view, prefix, look_at_node, &w);
-    } else if (w.selector) {
-        view_each(view, "index/service/sdn/", look_at_node, &w);
-    }
-}
-
 /* --- the node's public endpoint --- */
 
 /* Where it is reached from outside: declared, or where its link comes from. */
@@ -145,9 +58,9 @@ static void put(struct plan *plan, const char *node, const char *what, const cha
 
 static char *port_text(const json_t *spec)
 {
-    struct sdn_ports ports = {0};
+    struct ports ports = {0};
 
-    sdn_ports_parse(json_get_string(spec, "port", ""), &ports);
+    ports_parse(json_get_string(spec, "port", ""), &ports);
     return ports.from == 0          ? xstrdup("")
            : ports.from == ports.to ? xasprintf("%u", ports.from)
                                     : xasprintf("%u-%u", ports.from, ports.to);
@@ -188,8 +101,8 @@ static void plan_filter_on(void *arg, const char *node)
     struct planning *p = arg;
     struct ip4_prefix source = {0}, destination = {0};
 
-    sdn_prefix_parse(json_get_string(p->spec, "source", "0.0.0.0/0"), &source);
-    sdn_prefix_parse(json_get_string(p->spec, "destination", "0.0.0.0/0"), &destination);
+    prefix_parse(json_get_string(p->spec, "source", "0.0.0.0/0"), &source);
+    prefix_parse(json_get_string(p->spec, "destination", "0.0.0.0/0"), &destination);
     int source_self = is_self(p->view, node, source);
     int destination_self = is_self(p->view, node, destination);
     json_t **body = &p->bodies[source_self][destination_self];
@@ -204,7 +117,7 @@ static void plan_flow(const struct planning *p)
     const char *node = json_get_string(p->spec, "node", "");
     const json_t *actions = json_object_get(p->spec, "actions");
 
-    if (sdn_runs_on(view_spec(p->view, "nodes", node))) {
+    if (where_runs("sdn", view_spec(p->view, "nodes", node))) {
         put(p->plan, node, "flow", p->id,
             json_pack("{s:I, s:o, s:[s]}", "priority", json_get_integer(p->spec, "priority", 1000),
                       "match", sdn_match(p->spec), "actions",
@@ -219,7 +132,7 @@ static void plan_node(const struct planning *p)
     const char *range =
         json_get_bool(p->spec, "hub", 0) ? json_get_string(p->spec, "clientRange", "") : "";
 
-    if (sdn_runs_on(p->spec) && overlay && address) {
+    if (where_runs("sdn", p->spec) && overlay && address) {
         _cleanup_free_ char *channel = xasprintf("node/%s", p->id);
         _cleanup_free_ char *key = xasprintf("sdn/self/%s", p->id);
         plan_put(p->plan, channel, key,
@@ -236,7 +149,7 @@ void sdn_plan(const char *kind, const char *id, const json_t *spec, struct view 
     if (strcmp(kind, "nodes") == 0) {
         plan_node(&p);
     } else if (strcmp(kind, SDN_FILTERS.name) == 0) {
-        sdn_each_node(view, spec, plan_filter_on, &p);
+        where_each("sdn", spec, view, plan_filter_on, &p);
         for (size_t i = 0; i < 4; i++) {
             json_decref(p.bodies[i / 2][i % 2]);
         }

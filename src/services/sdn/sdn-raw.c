@@ -56,12 +56,13 @@ int sdn_flow_validate(const char *id, const json_t *spec, struct view *view, str
 {
     const json_t *match = json_object_get(spec, "match");
     char claim[SDN_CLAIM_SIZE];
-    int rc = sdn_check_node(spec, view_spec(view, SDN_FLOWS.name, id), view, error);
+    int rc = where_check_node("sdn", spec, view_spec(view, SDN_FLOWS.name, id), view, error);
 
-    rc = rc < 0 ? rc : sdn_check_prefix(match, "ipv4_src", "/match/ipv4_src", error);
-    rc = rc < 0 ? rc : sdn_check_prefix(match, "ipv4_dst", "/match/ipv4_dst", error);
+    rc = rc < 0 ? rc : match_check_prefix(match, "ipv4_src", "/match/ipv4_src", error);
+    rc = rc < 0 ? rc : match_check_prefix(match, "ipv4_dst", "/match/ipv4_dst", error);
     rc = rc < 0 ? rc : check_protocol(match, error);
-    return rc < 0 ? rc : sdn_check_claim(view, sdn_flow_claim(spec, claim), &SDN_FLOWS, id, error);
+    return rc < 0 ? rc
+                  : match_check_claim(view, sdn_flow_claim(spec, claim), &SDN_FLOWS, id, error);
 }
 
 json_t *sdn_match(const json_t *spec)
@@ -72,7 +73,7 @@ json_t *sdn_match(const json_t *spec)
     for (size_t i = 0; i < ARRAY_LEN(PREFIXES); i++) {
         struct ip4_prefix prefix = {0};
         char text[IP4_PREFIX_TEXT_SIZE];
-        sdn_prefix_parse(json_get_string(match, PREFIXES[i], "0.0.0.0/0"), &prefix);
+        prefix_parse(json_get_string(match, PREFIXES[i], "0.0.0.0/0"), &prefix);
         if (prefix.len == 0) {
             json_object_del(match, PREFIXES[i]);
         } else {

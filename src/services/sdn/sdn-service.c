@@ -4,22 +4,11 @@
 #include "lib/json.h"
 #include "services/sdn/sdn-kinds.h"
 
-/* The bridge carries what vpn's tunnel brings. A node may lose sdn while filters name it: they are
- * on none then, and say so. */
-static int check_services(const json_t *spec, struct error *error)
-{
-    const json_t *services = json_object_get(spec, "services");
-
-    return json_array_has(services, "sdn") && !json_array_has(services, "vpn")
-               ? error_set(error, 400, "/services", "\"services\": sdn needs vpn beside it")
-               : 0;
-}
-
 static int validate(const char *kind, const char *id, const json_t *spec, struct view *view,
                     struct error *error)
 {
     if (strcmp(kind, "nodes") == 0) {
-        int rc = check_services(spec, error);
+        int rc = where_check_services("sdn", spec, error);
         return rc < 0 ? rc : sdn_lockout_check_node(id, spec, view, error);
     }
     if (strcmp(kind, SDN_FILTERS.name) == 0) {
