@@ -42,6 +42,7 @@ socat                    tests: UDP
 tcpdump                  tests: what is on the wire
 openssl                  tests: certificates of a stranger
 openvswitch-switch       the sdn datapath
+haproxy                  the load balancer
 openvpn                  outside clients, the fabric; tests: a stock client
 zbar-tools               tests: QR codes are read
 faketime                 tests: wrong clocks

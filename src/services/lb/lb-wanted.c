@@ -1,0 +1,109 @@
+/* lb-wanted.c - the services that this node is to have. */
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/ip.h"
+#include "lib/json.h"
+#include "lib/mem.h"
+#include "services/lb/lb-driver.h"
+
+int lb_wanted_put(struct lb *lb, const char *name, const json_t *spec, struct error *error)
+{
+    struct lb_wanted *w = omap_get(&lb->wanted, name);
+    char proxy[LB_PROXY_SIZE];
+    int rc = lb_spec_check(spec, error);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (w && json_equal(w->spec, (json_t *)spec)) {
+        return 0;
+    }
+    if (!w) {
+        w = xnew(struct lb_wanted);
+        snprintf(w->name, sizeof w->name, "%s", name);
+        omap_put(&lb->wanted, name, w);
+    }
+    lb_proxy_name(name, spec, proxy);
+    if (strcmp(proxy, w->proxy) != 0) {
+        w->is_refused = 0;
+        w->problem[0] = '\0';
+        memcpy(w->proxy, proxy, sizeof proxy);
+    }
+    json_decref(w->spec);
+    w->spec = json_incref((json_t *)spec);
+    return 0;
+}
+
+static void free_wanted(void *value)
+{
+    struct lb_wanted *w = value;
+
+    if (w) {
+        json_decref(w->spec);
+    }
+    free(w);
+}
+
+void lb_wanted_del(struct lb *lb, const char *name)
+{
+    free_wanted(omap_del(&lb->wanted, name));
+}
+
+void lb_wanted_clear(struct lb *lb)
+{
+    omap_clear(&lb->wanted, free_wanted);
+}
+
+int lb_wanted_is_loaded(const struct lb *lb, const struct lb_wanted *w)
+{
+    const struct lb_proxy *proxy = omap_get(&lb->stat.proxies, w->name);
+
+    return lb->is_running && proxy && strcmp(proxy->name, w->proxy) == 0;
+}
+
+static uint32_t front_address(const struct lb_wanted *w)
+{
+    uint32_t address = 0;
+
+    if (strcmp(json_get_string(w->spec, "side", ""), "overlay") == 0) {
+        ip4_parse(json_get_string(w->spec, "address", ""), &address);
+    }
+    return address;
+}
+
+static uint16_t front_port(const struct lb_wanted *w)
+{
+    return (uint16_t)json_get_integer(w->spec, "port", 0);
+}
+
+/* Whoever of ours has the port now gives it up, or keeps it, with the next configuration. */
+static int is_own_port(const struct lb *lb, uint16_t port)
+{
+    if (!lb->is_running) {
+        return 0;
+    }
+    omap_foreach (e, &lb->stat.proxies) {
+        if (((struct lb_proxy *)e->value)->port == port) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void lb_wanted_check_ports(struct lb *lb)
+{
+    struct error error;
+
+    omap_foreach (e, &lb->wanted) {
+        struct lb_wanted *w = e->value;
+        if (w->is_refused) {
+            continue;
+        }
+        w->problem[0] = '\0';
+        if (!lb_wanted_is_loaded(lb, w) && !is_own_port(lb, front_port(w)) &&
+            lb_port_check(front_address(w), front_port(w), &error) < 0) {
+            snprintf(w->problem, sizeof w->problem, "%.299s", error.detail);
+        }
+    }
+}
