@@ -76,6 +76,7 @@ static void on_answer(void *arg, const char *text)
     if (!lb->reload_usec) {
         lb_runtime_sweep(lb);
         lb_counters_save(lb, 0);
+        lb_process_bound_log(lb);
     }
     if (was_hung || lb->reload_usec || differs(lb)) {
         reconcile_wake(lb->env->reconcile);

@@ -115,6 +115,8 @@ int lb_process_settle(struct lb *lb, struct error *error);
 int lb_process_stop(struct lb *lb, struct error *error);
 /* The same, and takes its files away. */
 int lb_process_remove(struct lb *lb, struct error *error);
+/* Its log doesn't grow without end. */
+void lb_process_bound_log(struct lb *lb);
 /* What HAProxy has told is taken over. */
 void lb_process_told(struct lb *lb, struct lb_stat *stat);
 

@@ -20,6 +20,9 @@ enum {
 /* Calls `each` for every node that is a back end of a service with this spec now. */
 void lb_each_backend(const json_t *spec, struct view *view, where_fn *each, void *arg);
 
+/* With TLS and without key or certificate it can be nowhere. `object` is as stored. */
+int lb_lacks_certificate(const json_t *object);
+
 int lb_service_validate(const char *id, const json_t *spec, struct view *view,
                         struct error *error);
 /* With a node's spec: 409 if two services would have one port of it then. */

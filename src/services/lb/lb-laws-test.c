@@ -38,39 +38,38 @@ static const char A[] = "{" SERVICE(
                                                                                                             "D",
                                                                                                             "127.0.0.4") "]" REST) "}";
 
-static const char B[] =
-    "{" SERVICE(
-        "same",
-        "\"port\":8001,\"side\":\"all\",\"mode\":\"tcp\",\"algorithm\":"
-        "\"leastconn\",\"backendPort\":9001,\"backends\":[" BACKEND(
-            "B",
-            "127.0.0.2") "]" REST) "," SERVICE("servers",
-                                               "\"port\":8002,\"side\":\"overlay\",\"mode\":"
-                                               "\"http\",\"algorithm\":"
-                                               "\"roundrobin\",\"backendPort\":9002,\"backends\":"
-                                               "[" BACKEND("B", "127.0.0.9") "," BACKEND(
-                                                   "E",
-                                                   "127.0.0.5") "]" REST) "," SERVICE("changed",
-                                                                                      "\"port\":"
-                                                                                      "8004,"
-                                                                                      "\"side\":"
-                                                                                      "\"all\","
-                                                                                      "\"mode\":"
-                                                                                      "\"tcp\","
-                                                                                      "\"algorithm"
-                                                                                      "\":"
-                                                                                      "\"leastconn"
-                                                                                      "\","
-                                                                                      "\"backendPo"
-                                                                                      "rt\":9003,"
-                                                                                      "\"backends"
-                                                                                      "\":"
-                                                                                      "[" BACKEND(
-                                                                                          "D",
-                                                                                          "127.0."
-                                                                                          "0.4") "]" REST) "," SERVICE("new",
-                                                                                                                       "\"port\":8005,\"side\":\"all\",\"mode\":\"http\",\"algorithm\":"
-                                                                                                                       "\"leastconn\",\"backendPort\":9004,\"backends\":[]" REST) "}";
+static const char B[] = "{" SERVICE(
+    "same",
+    "\"port\":8001,\"side\":\"all\",\"mode\":\"tcp\",\"algorithm\":"
+    "\"leastconn\",\"backendPort\":9001,\"backends\":[" BACKEND(
+        "B",
+        "127.0.0.2") "]" REST) "," SERVICE("servers",
+                                           "\"port\":8002,\"side\":\"overlay\",\"mode\":"
+                                           "\"http\",\"algorithm\":"
+                                           "\"roundrobin\",\"backendPort\":9002,\"backends\":"
+                                           "[" BACKEND("B", "127.0.0.9") "," BACKEND(
+                                               "E",
+                                               "127.0.0.5") "]" REST) "," SERVICE("changed",
+                                                                                  "\"port\":"
+                                                                                  "8004,"
+                                                                                  "\"side\":"
+                                                                                  "\"all\","
+                                                                                  "\"mode\":"
+                                                                                  "\"tcp\","
+                                                                                  "\"algorithm"
+                                                                                  "\":"
+                                                                                  "\"leastconn"
+                                                                                  "\","
+                                                                                  "\"backendPo"
+                                                                                  "rt\":9003,"
+                                                                                  "\"backends"
+                                                                                  "\":"
+                                                                                  "[" BACKEND(
+                                                                                      "D",
+                                                                                      "127.0."
+                                                                                      "0.4") "]" REST) "," SERVICE("new",
+                                                                                                                   "\"port\":8005,\"side\":\"all\",\"mode\":\"http\",\"algorithm\":"
+                                                                                                                   "\"leastconn\",\"backendPort\":9004,\"backends\":[]" REST) "}";
 
 int main(void)
 {

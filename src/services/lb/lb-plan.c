@@ -69,6 +69,15 @@ static void list_backend(void *arg, const char *node)
 
 /* --- resources --- */
 
+int lb_lacks_certificate(const json_t *object)
+{
+    const json_t *tls = json_object_get(json_object_get(object, "spec"), "tls");
+    const json_t *sealed = json_object_get(object, "sealed");
+
+    return tls && !(json_object_get(sealed, "key") && (json_object_get(tls, "certificate") ||
+                                                       json_object_get(sealed, "certificate")));
+}
+
 struct planning {
     const char *id;
     const json_t *spec;
@@ -141,8 +150,9 @@ void lb_plan(const char *kind, const char *id, const json_t *spec, struct view *
              struct plan *plan)
 {
     struct planning p = {.id = id, .spec = spec, .view = view, .plan = plan};
+    _cleanup_free_ char *key = xasprintf("object/%s/%s", kind, id);
 
-    if (strcmp(kind, LB_SERVICES.name) == 0) {
+    if (strcmp(kind, LB_SERVICES.name) == 0 && !lb_lacks_certificate(view_get(view, key))) {
         where_each("lb", spec, view, plan_front, &p);
         json_decref(p.common);
     }

@@ -24,7 +24,7 @@ enum {
     SETTLE_USEC = 8000000, /* with many servers and a slow machine it takes a while */
     NOBODY = 65534,
     ENVIRONMENT_MAX = 1 << 20,
-    LOG_TAIL_SIZE = 4096,
+    LOG_SIZE_MAX = 1 << 20,
     END_MSEC = 1500,
 };
 
@@ -176,6 +176,33 @@ static const char *words_of(const char *line)
     return at ? at + 3 : line;
 }
 
+/* Old lines go to a file beside it when it has become large: each back end that comes or goes is
+ * one.
+ */
+void lb_process_bound_log(struct lb *lb)
+{
+    _cleanup_buf_ struct buf text = BUF_INIT(4 * LOG_SIZE_MAX);
+    _cleanup_free_ char *path = log_path(lb);
+    _cleanup_free_ char *older = xasprintf("%s.1", path);
+    struct stat status;
+
+    if (stat(path, &status) < 0 || status.st_size < LOG_SIZE_MAX) {
+        return;
+    }
+    if (file_read(path, &text) == 0 && text.data) {
+        file_write_atomic(older, text.data, text.size, 0640);
+    }
+    if (truncate(path, 0) == 0) {
+        lb->log_size = 0;
+    }
+}
+
+/* That back ends are down is no reason for anything here. */
+static int is_reason(const char *line)
+{
+    return strncmp(line, "[ALERT]", 7) == 0 && !strstr(line, "no server available");
+}
+
 /* The first alert that HAProxy logged since the start or reload. */
 static void last_words(const struct lb *lb, char *text, size_t size)
 {
@@ -190,7 +217,7 @@ static void last_words(const struct lb *lb, char *text, size_t size)
     if (fseek(log, lb->log_size, SEEK_SET) == 0) {
         while (!text[0] && fgets(line, sizeof line, log)) {
             line[strcspn(line, "\n")] = '\0';
-            if (strncmp(line, "[ALERT]", 7) == 0) {
+            if (is_reason(line)) {
                 snprintf(text, size, "%.*s", (int)size - 1, words_of(line));
             }
         }

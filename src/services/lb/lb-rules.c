@@ -70,14 +70,17 @@ static int check_http(const json_t *spec, struct error *error)
     return 0;
 }
 
-/* A key is no member of what is stored: what belongs together is checked where it is taken out
- * (pki.h). */
+/* A key is no member of what is stored: the API takes it out before, and checks what belongs
+ * together (server/api-lb.c). One that came on another way must not be stored in clear. */
 static int check_tls(const json_t *spec, struct error *error)
 {
     const json_t *tls = json_object_get(spec, "tls");
     int from_ca = json_get_bool(tls, "fromCa", 0);
     int has_certificate = json_object_get(tls, "certificate") != NULL;
 
+    if (json_object_get(tls, "key")) {
+        return error_set(error, 400, "/tls/key", "\"key\" can only be given through the API");
+    }
     if (tls && from_ca == has_certificate) {
         return error_set(error, 400, "/tls",
                          from_ca ? "\"tls\": a certificate and \"fromCa\" exclude each other"

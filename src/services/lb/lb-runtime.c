@@ -16,6 +16,7 @@
 enum {
     COMMAND_MSEC = 500,
     ANSWER_MAX = 1 << 16,
+    COMMAND_MAX = 4096,
 };
 
 /* --- what differs --- */
@@ -115,39 +116,42 @@ static int command(struct lb *lb, const char *text, struct error *error)
     return 0;
 }
 
+/* Puts the server into use, or drains it; also after only half of that was done. */
+static void add_state(struct buf *text, const struct lb_wanted *w, const json_t *backend)
+{
+    const char *node = json_get_string(backend, "node", "");
+    const char *type = json_get_string(json_object_get(w->spec, "check"), "type", "");
+
+    buf_printf(text, "set server %s/%s state %s", w->proxy, node,
+               json_get_bool(backend, "drain", 0) ? "drain" : "ready");
+    if (strcmp(type, "none") != 0) {
+        buf_printf(text, ";enable health %s/%s", w->proxy, node);
+    }
+    buf_printf(text, "\n");
+}
+
 static int add_server(struct lb *lb, const struct lb_wanted *w, const json_t *backend,
                       struct error *error)
 {
-    const char *node = json_get_string(backend, "node", "");
-    struct buf text = BUF_INIT(4096);
-    const char *state = json_get_bool(backend, "drain", 0) ? "drain" : "ready";
-    int is_checked =
-        strcmp(json_get_string(json_object_get(w->spec, "check"), "type", ""), "none") != 0;
+    _cleanup_buf_ struct buf text = BUF_INIT(COMMAND_MAX);
 
-    buf_printf(&text, "add server %s/%s ", w->proxy, node);
+    buf_printf(&text, "add server %s/%s ", w->proxy, json_get_string(backend, "node", ""));
     lb_config_server(&text, w->spec, backend);
-    buf_printf(&text, ";set server %s/%s state %s", w->proxy, node, state);
-    if (is_checked) {
-        buf_printf(&text, ";enable health %s/%s", w->proxy, node);
-    }
-    buf_printf(&text, "\n");
-    int rc = command(lb, text.data, error);
-    buf_done(&text);
-    return rc;
+    buf_printf(&text, ";");
+    add_state(&text, w, backend);
+    return command(lb, text.data, error);
 }
 
 static int change_server(struct lb *lb, const struct lb_wanted *w, const json_t *backend,
                          struct error *error)
 {
-    const char *node = json_get_string(backend, "node", "");
-    const char *state = json_get_bool(backend, "drain", 0) ? "drain" : "ready";
-    _cleanup_free_ char *text =
-        xasprintf("set server %s/%s addr %s port %d;set server %s/%s "
-                  "state %s\n",
-                  w->proxy, node, json_get_string(backend, "address", ""),
-                  (int)json_get_integer(w->spec, "backendPort", 0), w->proxy, node, state);
+    _cleanup_buf_ struct buf text = BUF_INIT(COMMAND_MAX);
 
-    return command(lb, text, error);
+    buf_printf(&text, "set server %s/%s addr %s port %d;", w->proxy,
+               json_get_string(backend, "node", ""), json_get_string(backend, "address", ""),
+               (int)json_get_integer(w->spec, "backendPort", 0));
+    add_state(&text, w, backend);
+    return command(lb, text.data, error);
 }
 
 static int drain_server(struct lb *lb, const struct lb_wanted *w, const char *node,

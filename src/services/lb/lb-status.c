@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/counters.h"
+#include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/mem.h"
 #include "services/lb/lb-kinds.h"
@@ -77,12 +78,31 @@ static void count_node(void *arg, const char *node)
     ++*(size_t *)arg;
 }
 
-/* The caller frees it. */
-static char *problem_of(struct summing *s, const json_t *spec, struct view *view)
+/* Of its certificate, or NULL. The caller frees it. */
+static char *certificate_problem(const char *id, const json_t *object)
 {
+    const char *expires = json_get_string(json_object_get(object, "sealed"), "expires", "");
+    int64_t at_usec;
+
+    if (lb_lacks_certificate(object)) {
+        return xasprintf("it has no certificate; make one: cnsmo lb service renew %s", id);
+    }
+    return clock_parse(expires, &at_usec) == 0 && at_usec <= clock_now_usec()
+               ? xstrdup("its certificate has expired")
+               : NULL;
+}
+
+/* The caller frees it. */
+static char *problem_of(struct summing *s, const json_t *object, struct view *view)
+{
+    const json_t *spec = json_object_get(object, "spec");
     const char *node = json_get_string(spec, "node", NULL);
+    char *problem = certificate_problem(s->id, object);
     size_t backends = 0;
 
+    if (problem) {
+        return problem;
+    }
     if (s->len == 0 && !node) {
         return xstrdup("no node that runs lb has these labels");
     }
@@ -113,7 +133,7 @@ void lb_status(const char *kind, const char *id, const json_t *object, struct vi
     char text[50];
 
     where_each("lb", spec, view, add_front, &s);
-    _cleanup_free_ char *problem = problem_of(&s, spec, view);
+    _cleanup_free_ char *problem = problem_of(&s, object, view);
     snprintf(text, sizeof text, "%d of %d", (int)s.up, (int)s.all);
     json_object_set_new(status, "connections", json_integer((json_int_t)s.sum.packets));
     json_object_set_new(status, "bytes", json_integer((json_int_t)s.sum.bytes));

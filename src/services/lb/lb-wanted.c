@@ -91,6 +91,34 @@ static int is_own_port(const struct lb *lb, uint16_t port)
     return 0;
 }
 
+/* The service before it, in the order of names, that has the same port; NULL: none. The server
+ * refuses that, but for two writes that passed each other. */
+static const struct lb_wanted *same_port(const struct lb *lb, const struct lb_wanted *w)
+{
+    omap_foreach (e, &lb->wanted) {
+        if (e->value == w) {
+            break;
+        }
+        if (front_port(e->value) == front_port(w)) {
+            return e->value;
+        }
+    }
+    return NULL;
+}
+
+static int check_port(const struct lb *lb, const struct lb_wanted *w, struct error *error)
+{
+    const struct lb_wanted *other = same_port(lb, w);
+
+    if (other) {
+        return error_set(error, 409, NULL, "port %u is taken by the lb service %s", front_port(w),
+                         other->name);
+    }
+    return lb_wanted_is_loaded(lb, w) || is_own_port(lb, front_port(w))
+               ? 0
+               : lb_port_check(front_address(w), front_port(w), error);
+}
+
 void lb_wanted_check_ports(struct lb *lb)
 {
     struct error error;
@@ -101,8 +129,7 @@ void lb_wanted_check_ports(struct lb *lb)
             continue;
         }
         w->problem[0] = '\0';
-        if (!lb_wanted_is_loaded(lb, w) && !is_own_port(lb, front_port(w)) &&
-            lb_port_check(front_address(w), front_port(w), &error) < 0) {
+        if (check_port(lb, w, &error) < 0) {
             snprintf(w->problem, sizeof w->problem, "%.299s", error.detail);
         }
     }
