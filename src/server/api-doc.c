@@ -225,6 +225,11 @@ static json_t *object_request(const struct api *api, const struct api_route *rou
         json_array_append_new(json_object_get(schema, "required"), json_string("id"));
         json_object_set_new(example, "id", json_string("example"));
     }
+    if (route->handler == object_create && !kind->one_by_one) {
+        json_t *list = json_pack("{s:s, s:O, s:i, s:i}", "type", "array", "items", schema,
+                                 "minItems", 1, "maxItems", API_LIST_MAX);
+        schema = json_pack("{s:[o, o]}", "oneOf", schema, list);
+    }
     return content(route->handler == object_patch ? "application/merge-patch+json"
                                                   : "application/json",
                    schema, example);
@@ -237,13 +242,29 @@ static json_t *list_schema(const struct api *api, const struct kind *kind)
                      "type", "string", "description", "There is more: ask again with it.");
 }
 
+/* One object, or what there is to say of a list. */
+static json_t *created_schema(const struct api *api, const struct kind *kind)
+{
+    return json_pack("{s:[o, {s:s, s:[s, s], s:{s:{s:s, s:{s:s}}, s:{s:s}}}]}", "oneOf",
+                     object_reference(api, kind), "type", "object", "required", "ids", "revision",
+                     "properties", "ids", "type", "array", "items", "type", "string", "revision",
+                     "type", "integer");
+}
+
+static json_t *good_schema(const struct api *api, const struct api_route *route)
+{
+    if (route->handler == object_list) {
+        return list_schema(api, route->kind);
+    }
+    return route->handler == object_create && !route->kind->one_by_one
+               ? created_schema(api, route->kind)
+               : object_reference(api, route->kind);
+}
+
 static json_t *good_content(const struct api *api, const struct api_route *route)
 {
     if (route->kind) {
-        return content("application/json",
-                       route->handler == object_list ? list_schema(api, route->kind)
-                                                     : object_reference(api, route->kind),
-                       NULL);
+        return content("application/json", good_schema(api, route), NULL);
     }
     if (!route->doc.response) {
         return NULL;
