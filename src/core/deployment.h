@@ -69,7 +69,7 @@ struct write {
     const json_t *spec;   /* whole, or the patch; NULL for delete */
     const json_t *sealed; /* NULL: as it is */
     int64_t if_match;     /* the revision that must be the present one, else 412; 0: any */
-    int force;            /* a new object of a kind that can be: on trial, where it has to be */
+    int force;            /* of a kind that can be: on trial, where it has to be; not a deletion */
     int dry_run;          /* answer what would change; change nothing */
     const char *reason;   /* of its event, and lives on; NULL: "created", "changed", "deleted" or
                              "forced" */

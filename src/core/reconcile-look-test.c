@@ -555,6 +555,33 @@ static void what_is_confirmed_stays(void **state)
     assert_non_null(omap_get(&f->all.things, "both/trial"));
 }
 
+static json_int_t value_of(struct omap *things, const char *key)
+{
+    return json_get_integer(omap_get(things, key), "v", -1);
+}
+
+static void what_was_changed_is_as_before(void **state)
+{
+    struct fixture *f = *state;
+
+    put_on_trial(f, "both/trial", 0); /* v 1 */
+    run_until_acked(f);
+    json_t *body =
+        json_pack("{s:i, s:i, s:{s:i}}", "v", 2, "confirmWithin", 1, "otherwise", "v", 1);
+    reconcile_put(f->r, "both/trial", 1, body);
+    json_decref(omap_put(&f->wanted, "both/trial", body));
+    sync_now(f);
+    run_until_acked(f);
+    assert_int_equal(value_of(&f->key.things, "both/trial"), 2);
+    int64_t deadline = clock_monotonic_usec() + 20000000;
+    while (f->errors == 0 || value_of(&f->key.things, "both/trial") != 1 ||
+           value_of(&f->all.things, "both/trial") != 1) {
+        assert_true(clock_monotonic_usec() < deadline);
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(f->errors, 1);
+}
+
 static void what_was_undone_may_be_tried_again(void **state)
 {
     struct fixture *f = *state;
@@ -585,6 +612,7 @@ int main(void)
         LOOK_TEST(a_new_process_looks_at_everything_once),
         LOOK_TEST(what_nobody_confirms_is_undone_everywhere),
         LOOK_TEST(what_is_confirmed_stays),
+        LOOK_TEST(what_was_changed_is_as_before),
         LOOK_TEST(what_was_undone_may_be_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -138,13 +138,18 @@ static int check_rules(struct writing *w, const struct kind *kind, const json_t 
     return rc;
 }
 
-/* What is kept beside the spec: as given, or as it was. */
-static json_t *new_sealed(const struct writing *w, const json_t *had)
+/* What is kept beside the spec: as given, or as it was. With what is forced, also what it returns
+ * to: the spec that was there before the trial began; none if the object wasn't. */
+static json_t *new_sealed(const struct writing *w, const json_t *before)
 {
+    const json_t *had = json_object_get(before, "sealed");
     json_t *sealed = json_deep_copy(w->sealed ? w->sealed : had);
 
     if (w->is_forced) {
         sealed = sealed ? sealed : json_object();
+        if (before && !json_object_get(had, "confirmBy")) {
+            json_object_set(sealed, "before", json_object_get(before, "spec"));
+        }
         json_object_set_new(sealed, "confirmBy",
                             json_integer(clock_now_usec() / 1000000 + CONFIRM_SEC));
     }
@@ -253,7 +258,7 @@ int writing_build(struct writing *w, struct change *change, char **ret_key, json
     }
     if (rc == 0) {
         const json_t *had = json_object_get(before, "sealed");
-        json_t *sealed = spec ? new_sealed(w, had) : NULL;
+        json_t *sealed = spec ? new_sealed(w, before) : NULL;
         revoke_dropped(change, key + strlen("object/"), had, sealed);
         revoke_surplus(change, key + strlen("object/"), json_object_get(sealed, "serials"));
         value = spec ? write_value(spec, sealed) : NULL;

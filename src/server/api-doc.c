@@ -152,9 +152,10 @@ static void add_object_parameters(const struct api_route *route, json_t *list)
         add_parameter(list, "timeout", "query",
                       "{\"type\":\"integer\",\"minimum\":1,\"maximum\":60,\"default\":10}",
                       "How many seconds to wait.");
-        if (route->handler == object_create && route->kind->can_be_forced) {
+        if (route->handler != object_delete && route->handler != object_confirm &&
+            route->kind->can_be_forced) {
             add_parameter(list, "force", "query", "{\"type\":\"boolean\",\"default\":false}",
-                          "Make it even if it could cut somebody off: on trial. Unless it is "
+                          "Do it even if it could cut somebody off: on trial. Unless it is "
                           "confirmed within 60 s it is undone.");
         }
         if (route->handler != object_create) {

@@ -374,9 +374,10 @@ static int read_query(struct change_call *c, struct error *error)
     rc = rc < 0 ? rc : call_query_bool(c->call, "dryRun", &c->query.dry_run, error);
     rc = rc < 0 ? rc : call_query_bool(c->call, "force", &c->query.force, error);
     if (rc == 0 && c->query.force &&
-        (c->verb != WRITE_CREATE || !c->call->route->kind->can_be_forced)) {
+        (c->verb == WRITE_DELETE || !c->call->route->kind->can_be_forced)) {
         rc = error_set(error, 400, NULL,
-                       "\"force\" is for making objects of kinds that can cut somebody off");
+                       "\"force\" is for making and changing objects of kinds that can cut "
+                       "somebody off");
     }
     rc = rc < 0 ? rc
                 : call_query_number(c->call, "timeout", 1, WAIT_MAX_SEC, WAIT_DEFAULT_SEC,
