@@ -16,6 +16,8 @@
 
 enum {
     DOCUMENT_MAX = 64 << 20,
+    LIST_MAX = 500, /* objects that the server makes at once */
+    LIST_BYTES_MAX = 200 << 10,
 };
 
 static int is_exported(const struct kind *kind)
@@ -237,6 +239,7 @@ struct apply {
     const struct write_options *options;
     json_t *deltas; /* of a dry run, all objects' */
     json_t *report; /* [{"kind","id","result"}] */
+    json_t *made;   /* ids of the kind at hand that were made in lists */
 };
 
 static void report(struct cli *cli, struct apply *apply, const json_t *object, const char *result)
@@ -325,6 +328,97 @@ static enum exit_code apply_object(struct cli *cli, struct apply *apply, const j
     return code;
 }
 
+/* --- apply: new objects, many at once --- */
+
+/* One list of new objects. Refused: nothing is said, for one by one it shows which is to blame. */
+static enum exit_code send_list(struct cli *cli, struct apply *apply, const char *kind,
+                                const json_t *list)
+{
+    _cleanup_free_ char *path = object_path(kind, NULL);
+    _cleanup_free_ char *target = xasprintf("%s%s", path, apply->options->query);
+    struct response response = {0};
+    struct error error = {0};
+    enum exit_code code = cli_connect(cli);
+    json_t *object;
+    size_t i;
+
+    if (code == CLI_OK) {
+        code = client_call(cli->client, "POST", target, list, apply->options->wait_sec, &response,
+                           &error);
+    }
+    if (code == CLI_OK) {
+        json_array_foreach ((json_t *)list, i, object) {
+            json_t *named =
+                json_pack("{s:s, s:O}", "kind", kind, "id", json_object_get(object, "id"));
+            report(cli, apply, named, "created");
+            json_object_set_new(apply->made, json_get_string(object, "id", ""), json_true());
+            json_decref(named);
+        }
+        code = cli_waited(&response);
+    } else {
+        code = CLI_OK;
+    }
+    response_done(&response);
+    return code;
+}
+
+/* The ids that are there, as an object's members. */
+static json_t *ids_of(struct cli *cli, const char *kind)
+{
+    json_t *items = NULL, *ids = NULL, *item;
+    size_t i;
+
+    if (cli_list(cli, kind, "", &items) == CLI_OK) {
+        ids = json_object();
+        json_array_foreach (items, i, item) {
+            json_object_set_new(ids, json_get_string(item, "id", ""), json_true());
+        }
+    }
+    json_decref(items);
+    return ids;
+}
+
+static enum exit_code create_lists(struct cli *cli, struct apply *apply, const json_t *objects,
+                                   const char *kind)
+{
+    json_t *there = ids_of(cli, kind), *list = json_array(), *object;
+    enum exit_code code = CLI_OK;
+    size_t i, bytes = 0;
+
+    json_array_foreach ((json_t *)objects, i, object) {
+        const char *id = json_get_string(object, "id", "");
+        if (!there || code != CLI_OK || strcmp(json_get_string(object, "kind", ""), kind) != 0 ||
+            json_object_get(there, id)) {
+            continue;
+        }
+        json_t *body = json_pack("{s:s, s:O}", "id", id, "spec", json_object_get(object, "spec"));
+        size_t size = json_dumpb(body, NULL, 0, JSON_COMPACT) + 1;
+        if (json_array_size(list) == LIST_MAX ||
+            (bytes + size > LIST_BYTES_MAX && json_array_size(list) > 0)) {
+            code = send_list(cli, apply, kind, list);
+            json_array_clear(list);
+            bytes = 0;
+        }
+        bytes += size;
+        json_array_append_new(list, body);
+    }
+    if (code == CLI_OK && json_array_size(list) > 0) {
+        code = send_list(cli, apply, kind, list);
+    }
+    json_decref(list);
+    json_decref(there);
+    return code;
+}
+
+static int takes_lists(const struct cli *cli, const struct apply *apply, const char *name)
+{
+    const struct kind *kind = kind_named(cli->kinds, name);
+
+    return kind && kind->ids != KIND_ID_SINGLETON && !kind->one_by_one && !apply->options->dry_run;
+}
+
+/* --- apply: all of it --- */
+
 /* Nothing else would arrive either. */
 static int is_hopeless(enum exit_code code)
 {
@@ -339,8 +433,13 @@ static enum exit_code apply_kind(struct cli *cli, struct apply *apply, const jso
     size_t i;
     json_t *object;
 
+    json_object_clear(apply->made);
+    if (takes_lists(cli, apply, kind)) {
+        first = create_lists(cli, apply, objects, kind);
+    }
     json_array_foreach ((json_t *)objects, i, object) {
-        if (strcmp(json_get_string(object, "kind", ""), kind) != 0) {
+        if (strcmp(json_get_string(object, "kind", ""), kind) != 0 ||
+            json_object_get(apply->made, json_get_string(object, "id", ""))) {
             continue;
         }
         enum exit_code code = apply_object(cli, apply, object);
@@ -379,7 +478,7 @@ int run_apply(struct cli *cli)
         code = check_document(cli, document);
     }
     if (code == CLI_OK) {
-        struct apply apply = {&options, json_array(), json_array()};
+        struct apply apply = {&options, json_array(), json_array(), json_object()};
         code = apply_all(cli, &apply, json_object_get(document, "objects"));
         if (options.dry_run) {
             print_deltas(cli, apply.deltas);
@@ -388,6 +487,7 @@ int run_apply(struct cli *cli)
         }
         json_decref(apply.deltas);
         json_decref(apply.report);
+        json_decref(apply.made);
     }
     json_decref(document);
     return code;

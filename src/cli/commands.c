@@ -81,17 +81,17 @@ static const struct option CLIENT_CONFIG_OPTIONS[] = {
         "dst", 0, TAKES_VALUE, "PREFIX", "Short for --destination.", .path = "destination"        \
     }
 
-static const struct option FILTER_WRITE_OPTIONS[] = {
-    FILTER_OPTIONS, WAIT_OPTION, DRY_RUN_OPTION, {0}};
+#define FORCE_OPTION                                                                              \
+    {                                                                                             \
+        "force", 0, TAKES_NOTHING, NULL,                                                          \
+            "Does it even if it could cut somebody off. Unless it is confirmed within a minute "  \
+            "it is undone."                                                                       \
+    }
 
-static const struct option FILTER_ADD_OPTIONS[] = {
-    FILTER_OPTIONS,
-    {"force", 0, TAKES_NOTHING, NULL,
-     "Adds it even if it would cut a node off from the server. Unless it is confirmed within a "
-     "minute it is undone."},
-    WAIT_OPTION,
-    DRY_RUN_OPTION,
-    {0}};
+static const struct option FORCED_OPTIONS[] = {FORCE_OPTION, WAIT_OPTION, DRY_RUN_OPTION, {0}};
+
+static const struct option FILTER_WRITE_OPTIONS[] = {
+    FILTER_OPTIONS, FORCE_OPTION, WAIT_OPTION, DRY_RUN_OPTION, {0}};
 
 static int is_plural(const struct kind *kind)
 {
@@ -200,9 +200,9 @@ static const struct verb {
     {"add", "ID", "Adds a new %s.", 1, 1, CLIENT_ADD_OPTIONS, 1, is_client, run_client_add},
     {"add", "", "Adds a new %s.", 0, 0, WRITE_OPTIONS, 1, is_counted_plainly, run_add},
     {"add", "", "Adds a new %s, for TCP where a port is given without a protocol.", 0, 0,
-     FILTER_ADD_OPTIONS, 1, is_filter, run_filter_add},
-    {"confirm", "ID", "Lets one %s stay that was added by force.", 1, 1, WRITE_OPTIONS, 0,
-     can_be_forced, run_confirm},
+     FILTER_WRITE_OPTIONS, 1, is_filter, run_filter_add},
+    {"confirm", "ID", "Lets one %s stay that was added or changed by force.", 1, 1, WRITE_OPTIONS,
+     0, can_be_forced, run_confirm},
     {"create", "", "Creates a new %s.", 0, 0, WRITE_OPTIONS, 1, is_random, run_add},
     {"set", "ID", "Changes the given members of one %s; the others stay.", 1, 1, WRITE_OPTIONS, 1,
      is_changed_plainly, run_set},
@@ -295,6 +295,17 @@ static char *verb_arguments(const struct noun *noun, const struct verb *verb)
     return arguments;
 }
 
+static const struct option *fixed_options(const struct kind *kind, const struct verb *verb)
+{
+    int changes = verb->run == run_add || verb->run == run_set;
+
+    if (!is_object(kind)) {
+        return NULL;
+    }
+    return changes && kind->can_be_forced && verb->fixed == WRITE_OPTIONS ? FORCED_OPTIONS
+                                                                          : verb->fixed;
+}
+
 static void append_verb(struct commands *commands, const struct noun *noun,
                         const struct kind *kind, const struct verb *verb)
 {
@@ -306,7 +317,7 @@ static void append_verb(struct commands *commands, const struct noun *noun,
                          .summary = verb_summary(kind, verb),
                          .arguments_min = verb->arguments_min,
                          .arguments_max = verb->arguments_max + (unsigned)required_len,
-                         .fixed = is_object(kind) ? verb->fixed : NULL,
+                         .fixed = fixed_options(kind, verb),
                          .kind = kind,
                          .members = verb->has_members ? noun->members.items : NULL,
                          .members_len = verb->has_members ? noun->members.len : 0,

@@ -29,6 +29,8 @@ void change_free(struct change *change)
         free((char *)change->ops[i].key);
         free((void *)change->ops[i].value);
     }
+    omap_clear(&change->expected, NULL);
+    omap_clear(&change->put, NULL);
     free(change);
 }
 
@@ -36,23 +38,37 @@ void change_expect(struct change *change, const char *key)
 {
     const struct tree_entry *entry = tree_get(&change->d->tree, key);
 
+    if (omap_get(&change->expected, key)) {
+        return;
+    }
     if (change->compares_len == STORE_OPS_MAX) {
         change->overflow = 1;
         return;
     }
-    change->compares[change->compares_len++] =
+    struct store_compare *compare = &change->compares[change->compares_len++];
+    *compare =
         (struct store_compare){.key = xstrdup(key), .revision = entry ? entry->revision : 0};
+    omap_put(&change->expected, key, compare);
 }
 
 void change_put(struct change *change, const char *key, const json_t *value)
 {
-    if (change->ops_len == STORE_OPS_MAX) {
+    struct store_op *op = omap_get(&change->put, key);
+
+    if (!op && change->ops_len == STORE_OPS_MAX) {
         change->overflow = 1;
         return;
     }
     char *text = value ? json_canonical(value) : NULL;
-    change->ops[change->ops_len++] =
-        (struct store_op){.key = xstrdup(key), .value = text, .size = text ? strlen(text) : 0};
+    if (op) {
+        free((void *)op->value);
+    } else {
+        op = &change->ops[change->ops_len++];
+        op->key = xstrdup(key);
+        omap_put(&change->put, key, op);
+    }
+    op->value = text;
+    op->size = text ? strlen(text) : 0;
 }
 
 void change_event(struct change *change, const struct actor *actor, const char *reason,

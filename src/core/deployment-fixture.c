@@ -135,7 +135,7 @@ void fixture_done(void *arg, int rc, const struct write_result *result, const st
         return;
     }
     o->revision = result->revision;
-    snprintf(o->id, sizeof o->id, "%s", result->id);
+    snprintf(o->id, sizeof o->id, "%s", result->id ? result->id : ""); /* a list has none */
     o->deltas = json_deep_copy(result->deltas);
 }
 

@@ -105,13 +105,14 @@ struct change {
     size_t compares_len;
     struct store_op ops[STORE_OPS_MAX];
     size_t ops_len;
+    struct omap expected, put; /* key -> its compare or operation */
     int overflow;
 };
 struct change *change_new(struct deployment *d);
 void change_free(struct change *change);
 /* The key must be as it is in the tree now. */
 void change_expect(struct change *change, const char *key);
-/* Value NULL deletes. Copies. */
+/* Value NULL deletes. Copies. Of one key the last one counts. */
 void change_put(struct change *change, const char *key, const json_t *value);
 /* Adds an event, and drops the oldest where there are too many. */
 void change_event(struct change *change, const struct actor *actor, const char *reason,
@@ -134,8 +135,35 @@ int write_check_deletion(struct deployment *d, const struct kind *kind, const ch
 json_t *write_complete(struct deployment *d, const struct kind *kind, const char *id,
                        const json_t *before, json_t *spec, struct error *error);
 
-/* --- write.c --- */
+/* --- write.c: one object's write --- */
 json_t *write_value(const json_t *spec, const json_t *sealed);
+/* A write under way; it owns copies of everything, since a lost race builds it again. */
+struct writing {
+    struct deployment *d;
+    enum write_verb verb;
+    char *kind, *id;
+    int force, is_forced;
+    int draws_id; /* the caller gave none: each try makes its own */
+    json_t *spec, *sealed;
+    int64_t if_match;
+    const char *reason;
+    char *actor_name, *actor_source;
+    enum role actor_role;
+    unsigned tries;
+    write_done_fn *done;
+    void *arg;
+};
+struct writing *writing_new(struct deployment *d, const struct actor *actor,
+                            const struct write *write, write_done_fn *done, void *arg);
+void writing_free(struct writing *w);
+/* Tells why, and frees it. */
+void writing_fail(struct writing *w, int rc, const struct error *error);
+/* Builds the transaction and the new value (NULL: delete); both are the caller's. */
+int writing_build(struct writing *w, struct change *change, char **ret_key, json_t **ret_value,
+                  struct error *error);
+/* The event of `subject`, written "admin created <what>". */
+void writing_add_event(struct writing *w, struct change *change, const char *subject,
+                       const char *what);
 
 /* --- node.c: what is particular to nodes --- */
 /* The spec with the address and, for a hub, the client range that it doesn't name (addresses.h); a

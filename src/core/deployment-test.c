@@ -244,6 +244,67 @@ static void counted_ids_are_given_once(void **state)
     }
 }
 
+static struct outcome create_list(struct fixture *f, const char *text)
+{
+    static const struct actor ADMIN = {.name = "admin", .source = "-", .role = ROLE_ADMIN};
+    struct write common = {.verb = WRITE_CREATE, .kind = "nodes"};
+    struct outcome o = {0};
+    json_t *list;
+
+    assert_int_equal(json_parse(text, strlen(text), &list, NULL), 0);
+    deployment_create_list(f->d, &ADMIN, &common, list, fixture_done, &o);
+    json_decref(list);
+    fixture_run(f, &o.finished);
+    return o;
+}
+
+static void lists_are_made_whole_or_not_at_all(void **state)
+{
+    struct fixture *f = *state;
+    int64_t before = deployment_revision(f->d);
+
+    struct outcome o = create_list(f, "[{\"id\":\"A\",\"spec\":{\"services\":[\"toy\"]}},"
+                                      "{\"id\":\"B\",\"spec\":{\"services\":[\"toy\"],"
+                                      "\"address\":\"10.77.0.1\"}}]");
+    assert_int_equal(o.error.status, 409); /* the address that A was given just before */
+    assert_string_equal(o.error.pointer, "/1/spec/address");
+    assert_int_equal(deployment_revision(f->d), before);
+    assert_null(tree_get(deployment_tree(f->d), "object/nodes/A"));
+    assert_null(tree_get(deployment_tree(f->d), "index/service/toy/A"));
+    assert_null(tree_get(deployment_tree(f->d), "claim/address/10.77.0.1"));
+    assert_lawful(f);
+
+    o = create_list(f, "[{\"id\":\"A\",\"spec\":{\"services\":[\"toy\"]}},"
+                       "{\"id\":\"B\",\"spec\":{\"services\":[\"toy\"]}}]");
+    assert_int_equal(o.rc, 0);
+    assert_int_equal(o.revision, before + 1);
+    assert_int_equal(deployment_revision(f->d), before + 1);
+    assert_collected(deployment_snapshot(f->d, "B", collect_resource, &seen_),
+                     "toy/self/B {\"address\":\"10.77.0.3\"};");
+    assert_lawful(f);
+}
+
+static void a_list_that_loses_its_race_is_made_again(void **state)
+{
+    static const struct actor ADMIN = {.name = "admin", .source = "-", .role = ROLE_ADMIN};
+    struct fixture *f = *state;
+    struct write common = {.verb = WRITE_CREATE, .kind = "toy/marks"};
+    struct outcome o = {0}, other = {0};
+    json_t *list = json_pack("[{s:{}}, {s:{}}]", "spec", "spec");
+
+    begin_write(f, (struct write){.verb = WRITE_CREATE, .kind = "toy/marks"}, "{}", &other);
+    deployment_create_list(f->d, &ADMIN, &common, list, fixture_done, &o);
+    json_decref(list);
+    fixture_run(f, &other.finished);
+    fixture_run(f, &o.finished);
+    assert_int_equal(o.rc, 0);
+    assert_string_equal(other.id, "1"); /* both had read that none was counted */
+    assert_non_null(tree_get(deployment_tree(f->d), "object/toy/marks/2"));
+    assert_non_null(tree_get(deployment_tree(f->d), "object/toy/marks/3"));
+    assert_null(tree_get(deployment_tree(f->d), "object/toy/marks/4"));
+    assert_lawful(f);
+}
+
 static void waiting_names_who_is_away_or_failed(void **state)
 {
     struct fixture *f = *state;
@@ -463,6 +524,8 @@ int main(void)
         TEST(facts_are_checked_and_claimed),
         TEST(waiting_ends_with_the_last_ack),
         TEST(counted_ids_are_given_once),
+        TEST(lists_are_made_whole_or_not_at_all),
+        TEST(a_list_that_loses_its_race_is_made_again),
         TEST(waiting_names_who_is_away_or_failed),
         TEST(in_force_follows_every_ack),
         TEST(the_generation_follows_what_is_seen),

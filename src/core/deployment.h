@@ -69,7 +69,7 @@ struct write {
     const json_t *spec;   /* whole, or the patch; NULL for delete */
     const json_t *sealed; /* NULL: as it is */
     int64_t if_match;     /* the revision that must be the present one, else 412; 0: any */
-    int force;            /* a new object of a kind that can be: on trial, where it has to be */
+    int force;            /* of a kind that can be: on trial, where it has to be; not a deletion */
     int dry_run;          /* answer what would change; change nothing */
     const char *reason;   /* of its event, and lives on; NULL: "created", "changed", "deleted" or
                              "forced" */
@@ -79,6 +79,7 @@ struct write_result {
     const char *id;
     int64_t revision;     /* of the transaction; the present one for a dry run */
     const json_t *deltas; /* dry run: [{"node","key","action":"put"|"delete","body"}] */
+    const json_t *ids;    /* of a list */
 };
 
 /* rc < 0: nothing was changed, *error says why. *result and *error are valid in the call only. */
@@ -89,6 +90,14 @@ typedef void write_done_fn(void *arg, int rc, const struct write_result *result,
  * before the call returns. An audit event is written in the same transaction. */
 void deployment_write(struct deployment *d, const struct actor *actor, const struct write *write,
                       write_done_fn *done, void *arg);
+
+/* Many new objects of one kind in one transaction, all of them or none: `list` holds
+ * {"id"?,"spec"}, at least one; `common` says the rest (.kind, .force). Each must be possible
+ * after those before it in the list. An error's pointer begins with the place in the list. One
+ * event tells of all. 413: they are more than a transaction holds. */
+void deployment_create_list(struct deployment *d, const struct actor *actor,
+                            const struct write *common, const json_t *list, write_done_fn *done,
+                            void *arg);
 
 /* Raw keys of a module of its own (auth/..., pki/...): last writer wins. `value` NULL deletes. */
 void deployment_put_private(struct deployment *d, const char *key, const json_t *value,

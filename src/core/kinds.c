@@ -24,6 +24,7 @@ static const struct kind TOKENS = {
     .summary = "Lets machines join.",
     .schema_text = SCHEMA_TOKENS,
     .ids = KIND_ID_RANDOM,
+    .one_by_one = 1,
     .read_role = ROLE_OPERATOR,
     .write_role = ROLE_ADMIN,
 };
@@ -34,6 +35,7 @@ static const struct kind USERS = {
     .summary = "A person or program that may log in.",
     .schema_text = SCHEMA_USERS,
     .ids = KIND_ID_NAMED,
+    .one_by_one = 1,
     .read_role = ROLE_ADMIN,
     .write_role = ROLE_ADMIN,
 };

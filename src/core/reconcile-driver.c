@@ -110,10 +110,21 @@ static void add_if_differs(const struct reconcile_driver *d, const char *key, js
     }
 }
 
-/* Must it be on the host? */
+/* What must be on the host, a new reference; NULL: nothing. */
+static json_t *wanted_body(const struct reconcile_driver *d, const char *key)
+{
+    return trials_is_over(d->trials, key) ? trials_otherwise(d->trials, key)
+                                          : replica_body(d->replica, key);
+}
+
 static int is_wanted(const struct reconcile_driver *d, const char *key)
 {
-    return !trials_is_over(d->trials, key) && omap_get(&d->replica->resources, key);
+    if (trials_is_over(d->trials, key)) {
+        json_t *otherwise = trials_otherwise(d->trials, key);
+        json_decref(otherwise);
+        return otherwise != NULL;
+    }
+    return omap_get(&d->replica->resources, key) != NULL;
 }
 
 /* Removals first: what takes a name or an address away makes room for what needs it. */
@@ -127,7 +138,7 @@ static void diff(const struct reconcile_driver *d, const struct omap *states, in
     }
     omap_foreach (resource, &d->replica->resources) {
         if (!removals_only && d->backend->owns(resource->key) && is_wanted(d, resource->key)) {
-            add_if_differs(d, resource->key, replica_body(d->replica, resource->key),
+            add_if_differs(d, resource->key, wanted_body(d, resource->key),
                            omap_get(states, resource->key), batch);
         }
     }
@@ -147,7 +158,7 @@ static void diff_keys(const struct reconcile_driver *d, const struct omap *keys,
     }
     omap_foreach (entry, keys) {
         if (is_wanted(d, entry->key)) {
-            add_if_differs(d, entry->key, replica_body(d->replica, entry->key),
+            add_if_differs(d, entry->key, wanted_body(d, entry->key),
                            d->backend->look(d->self, entry->key), batch);
         }
     }

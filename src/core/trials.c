@@ -61,6 +61,16 @@ int trials_is_over(const struct trials *trials, const char *key)
     return trial && trial->is_over;
 }
 
+json_t *trials_otherwise(const struct trials *trials, const char *key)
+{
+    const struct trial *trial = omap_get(&trials->by_key, key);
+    json_t *body = trial ? json_loads(trial->body, JSON_DECODE_ANY, NULL) : NULL;
+    json_t *otherwise = json_incref(json_object_get(body, "otherwise"));
+
+    json_decref(body);
+    return otherwise;
+}
+
 uint64_t trials_due(const struct trials *trials)
 {
     uint64_t due = UINT64_MAX;

@@ -15,24 +15,7 @@ enum {
     COUNTED_DIGITS_MAX = 9,
 };
 
-/* A write under way; it owns copies of everything, since a lost race builds it again. */
-struct writing {
-    struct deployment *d;
-    enum write_verb verb;
-    char *kind, *id;
-    int force, is_forced;
-    int draws_id; /* the caller gave none: each try makes its own */
-    json_t *spec, *sealed;
-    int64_t if_match;
-    const char *reason;
-    char *actor_name, *actor_source;
-    enum role actor_role;
-    unsigned tries;
-    write_done_fn *done;
-    void *arg;
-};
-
-static void free_writing(struct writing *w)
+void writing_free(struct writing *w)
 {
     free(w->kind);
     free(w->id);
@@ -43,10 +26,10 @@ static void free_writing(struct writing *w)
     free(w);
 }
 
-static void fail(struct writing *w, int rc, const struct error *error)
+void writing_fail(struct writing *w, int rc, const struct error *error)
 {
     w->done(w->arg, rc, NULL, error);
-    free_writing(w);
+    writing_free(w);
 }
 
 json_t *write_value(const json_t *spec, const json_t *sealed)
@@ -155,13 +138,18 @@ static int check_rules(struct writing *w, const struct kind *kind, const json_t 
     return rc;
 }
 
-/* What is kept beside the spec: as given, or as it was. */
-static json_t *new_sealed(const struct writing *w, const json_t *had)
+/* What is kept beside the spec: as given, or as it was. With what is forced, also what it returns
+ * to: the spec that was there before the trial began; none if the object wasn't. */
+static json_t *new_sealed(const struct writing *w, const json_t *before)
 {
+    const json_t *had = json_object_get(before, "sealed");
     json_t *sealed = json_deep_copy(w->sealed ? w->sealed : had);
 
     if (w->is_forced) {
         sealed = sealed ? sealed : json_object();
+        if (before && !json_object_get(had, "confirmBy")) {
+            json_object_set(sealed, "before", json_object_get(before, "spec"));
+        }
         json_object_set_new(sealed, "confirmBy",
                             json_integer(clock_now_usec() / 1000000 + CONFIRM_SEC));
     }
@@ -230,9 +218,8 @@ static int check_present(struct writing *w, const struct tree_entry *entry, stru
     return 0;
 }
 
-/* Builds the transaction and the new value (NULL: delete); both are the caller's. */
-static int build(struct writing *w, struct change *change, char **ret_key, json_t **ret_value,
-                 struct error *error)
+int writing_build(struct writing *w, struct change *change, char **ret_key, json_t **ret_value,
+                  struct error *error)
 {
     const struct kind *kind = deployment_kind(w->d, w->kind, w->id);
     json_t *spec = NULL, *value = NULL;
@@ -271,7 +258,7 @@ static int build(struct writing *w, struct change *change, char **ret_key, json_
     }
     if (rc == 0) {
         const json_t *had = json_object_get(before, "sealed");
-        json_t *sealed = spec ? new_sealed(w, had) : NULL;
+        json_t *sealed = spec ? new_sealed(w, before) : NULL;
         revoke_dropped(change, key + strlen("object/"), had, sealed);
         revoke_surplus(change, key + strlen("object/"), json_object_get(sealed, "serials"));
         value = spec ? write_value(spec, sealed) : NULL;
@@ -301,7 +288,7 @@ static void on_committed(void *arg, int rc, int64_t revision)
     }
     if (rc < 0) {
         change_error(rc, &error);
-        fail(w, rc, &error);
+        writing_fail(w, rc, &error);
         return;
     }
     if (w->verb == WRITE_DELETE && strcmp(w->kind, "nodes") == 0) {
@@ -311,14 +298,14 @@ static void on_committed(void *arg, int rc, int64_t revision)
     }
     struct write_result result = {.id = w->id, .revision = revision};
     w->done(w->arg, 0, &result, NULL);
-    free_writing(w);
+    writing_free(w);
 }
 
-static void add_event(struct writing *w, struct change *change, const json_t *value)
+void writing_add_event(struct writing *w, struct change *change, const char *subject,
+                       const char *what)
 {
     struct actor actor = {.name = w->actor_name, .source = w->actor_source, .role = w->actor_role};
-    _cleanup_free_ char *subject = xasprintf("%s/%s", w->kind, w->id);
-    _cleanup_free_ char *message = xasprintf("%s %s %s", w->actor_name, reason_word(w), subject);
+    _cleanup_free_ char *message = xasprintf("%s %s %s", w->actor_name, reason_word(w), what);
 
     change_event(change, &actor, reason_word(w), subject, message);
 }
@@ -329,14 +316,15 @@ static void attempt(struct writing *w)
     struct error error = {0};
     json_t *value = NULL;
     _cleanup_free_ char *key = NULL;
-    int rc = build(w, change, &key, &value, &error);
+    int rc = writing_build(w, change, &key, &value, &error);
 
     if (rc < 0) {
         change_free(change);
-        fail(w, rc, &error);
+        writing_fail(w, rc, &error);
         return;
     }
-    add_event(w, change, value);
+    _cleanup_free_ char *subject = xasprintf("%s/%s", w->kind, w->id);
+    writing_add_event(w, change, subject, subject);
     if (w->verb == WRITE_DELETE && strcmp(w->kind, "nodes") == 0) {
         node_forget(change, w->id);
     }
@@ -350,11 +338,11 @@ static void dry_run(struct writing *w)
     struct error error = {0};
     json_t *value = NULL;
     _cleanup_free_ char *key = NULL;
-    int rc = build(w, change, &key, &value, &error);
+    int rc = writing_build(w, change, &key, &value, &error);
 
     change_free(change);
     if (rc < 0) {
-        fail(w, rc, &error);
+        writing_fail(w, rc, &error);
         return;
     }
     json_t *deltas = preview_deltas(w->d, key, value);
@@ -362,11 +350,11 @@ static void dry_run(struct writing *w)
     w->done(w->arg, 0, &result, NULL);
     json_decref(deltas);
     json_decref(value);
-    free_writing(w);
+    writing_free(w);
 }
 
-void deployment_write(struct deployment *d, const struct actor *actor, const struct write *write,
-                      write_done_fn *done, void *arg)
+struct writing *writing_new(struct deployment *d, const struct actor *actor,
+                            const struct write *write, write_done_fn *done, void *arg)
 {
     struct writing *w = xnew(struct writing);
 
@@ -387,6 +375,14 @@ void deployment_write(struct deployment *d, const struct actor *actor, const str
         .done = done,
         .arg = arg,
     };
+    return w;
+}
+
+void deployment_write(struct deployment *d, const struct actor *actor, const struct write *write,
+                      write_done_fn *done, void *arg)
+{
+    struct writing *w = writing_new(d, actor, write, done, arg);
+
     if (write->dry_run) {
         dry_run(w);
     } else {

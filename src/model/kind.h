@@ -39,6 +39,7 @@ struct kind {
     int (*check_id)(const char *id, struct error *error);
     int can_be_forced;   /* what its rules refuse because it could cut somebody off, "force" makes
                             all the same: on trial, to be confirmed within CONFIRM_SEC */
+    int one_by_one;      /* isn't made in lists: the server makes or hashes a secret for each */
     enum role read_role; /* least role that may read / create, change and delete */
     enum role write_role;
 };

@@ -1,4 +1,5 @@
 /* api-doc.c - the OpenAPI 3.1 document, made from the table of routes and the kinds' schemas. */
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -152,9 +153,10 @@ static void add_object_parameters(const struct api_route *route, json_t *list)
         add_parameter(list, "timeout", "query",
                       "{\"type\":\"integer\",\"minimum\":1,\"maximum\":60,\"default\":10}",
                       "How many seconds to wait.");
-        if (route->handler == object_create && route->kind->can_be_forced) {
+        if (route->handler != object_delete && route->handler != object_confirm &&
+            route->kind->can_be_forced) {
             add_parameter(list, "force", "query", "{\"type\":\"boolean\",\"default\":false}",
-                          "Make it even if it could cut somebody off: on trial. Unless it is "
+                          "Do it even if it could cut somebody off: on trial. Unless it is "
                           "confirmed within 60 s it is undone.");
         }
         if (route->handler != object_create) {
@@ -225,6 +227,11 @@ static json_t *object_request(const struct api *api, const struct api_route *rou
         json_array_append_new(json_object_get(schema, "required"), json_string("id"));
         json_object_set_new(example, "id", json_string("example"));
     }
+    if (route->handler == object_create && !kind->one_by_one) {
+        json_t *list = json_pack("{s:s, s:O, s:i, s:i}", "type", "array", "items", schema,
+                                 "minItems", 1, "maxItems", API_LIST_MAX);
+        schema = json_pack("{s:[o, o]}", "oneOf", schema, list);
+    }
     return content(route->handler == object_patch ? "application/merge-patch+json"
                                                   : "application/json",
                    schema, example);
@@ -237,13 +244,29 @@ static json_t *list_schema(const struct api *api, const struct kind *kind)
                      "type", "string", "description", "There is more: ask again with it.");
 }
 
+/* One object, or what there is to say of a list. */
+static json_t *created_schema(const struct api *api, const struct kind *kind)
+{
+    return json_pack("{s:[o, {s:s, s:[s, s], s:{s:{s:s, s:{s:s}}, s:{s:s}}}]}", "oneOf",
+                     object_reference(api, kind), "type", "object", "required", "ids", "revision",
+                     "properties", "ids", "type", "array", "items", "type", "string", "revision",
+                     "type", "integer");
+}
+
+static json_t *good_schema(const struct api *api, const struct api_route *route)
+{
+    if (route->handler == object_list) {
+        return list_schema(api, route->kind);
+    }
+    return route->handler == object_create && !route->kind->one_by_one
+               ? created_schema(api, route->kind)
+               : object_reference(api, route->kind);
+}
+
 static json_t *good_content(const struct api *api, const struct api_route *route)
 {
     if (route->kind) {
-        return content("application/json",
-                       route->handler == object_list ? list_schema(api, route->kind)
-                                                     : object_reference(api, route->kind),
-                       NULL);
+        return content("application/json", good_schema(api, route), NULL);
     }
     if (!route->doc.response) {
         return NULL;
@@ -331,15 +354,44 @@ static json_t *make_responses(const struct api *api, const struct api_route *rou
 
 /* --- the document --- */
 
+/* "GET /api/v2/sdn/filters/{id}" is getSdnFiltersId; of v1 getV1...: what generated clients call
+ * it.
+ */
+static char *operation_id(const struct api_route *route)
+{
+    const char *path = route->path;
+    struct buf name = BUF_INIT(256);
+    int upper = 1;
+
+    if (strncmp(path, API_BASE, strlen(API_BASE)) == 0) {
+        path += strlen(API_BASE);
+    } else if (strncmp(path, "/api", 4) == 0) {
+        path += 4;
+    }
+    for (const char *c = route->method; *c; c++) {
+        buf_printf(&name, "%c", tolower((unsigned char)*c));
+    }
+    for (; *path; path++) {
+        if (isalnum((unsigned char)*path)) {
+            buf_printf(&name, "%c", upper ? toupper((unsigned char)*path) : *path);
+            upper = 0;
+        } else {
+            upper = 1;
+        }
+    }
+    return name.data;
+}
+
 static json_t *make_operation(const struct api *api, const struct api_route *route)
 {
+    _cleanup_free_ char *id = operation_id(route);
     _cleanup_free_ char *role =
         xasprintf("%s%sLeast role: %s.", route->doc.description ? route->doc.description : "",
                   route->doc.description ? " " : "",
                   route->role == ROLE_NONE ? "none" : auth_role_name(route->role));
     json_t *operation =
-        json_pack("{s:s, s:s, s:[s], s:o, s:o, s:s}", "summary", route->doc.summary, "description",
-                  role, "tags",
+        json_pack("{s:s, s:s, s:s, s:[s], s:o, s:o, s:s}", "operationId", id, "summary",
+                  route->doc.summary, "description", role, "tags",
                   route->doc.tag           ? route->doc.tag
                   : route->kind            ? route->kind->name
                   : route->form == FORM_V1 ? "v1"
@@ -393,13 +445,15 @@ const json_t *doc_openapi(struct api *api)
 {
     if (!api->document) {
         api->document = json_pack(
-            "{s:s, s:{s:s, s:s, s:s, s:{s:s}}, s:[{s:o}, {s:o}], s:o, s:{s:o, s:o}}", "openapi",
-            "3.1.0", "info", "title", "CNSMO", "version", CNSMO_VERSION, "description",
+            "{s:s, s:[{s:s}], s:{s:s, s:s, s:s, s:{s:s, s:s}}, s:[{s:o}, {s:o}], s:o, "
+            "s:{s:o, s:o}}",
+            "openapi", "3.1.0", "servers", "url", "/", "info", "title", "CNSMO", "version",
+            CNSMO_VERSION, "description",
             "Network services across clouds. Objects have an id, a revision, a spec that you "
             "write and a status that the server computes.",
-            "license", "name", "Apache-2.0", "security", "bearer", json_array(), "cookie",
-            json_array(), "paths", make_paths(api), "components", "schemas", make_schemas(api),
-            "securitySchemes",
+            "license", "name", "Apache-2.0", "identifier", "Apache-2.0", "security", "bearer",
+            json_array(), "cookie", json_array(), "paths", make_paths(api), "components",
+            "schemas", make_schemas(api), "securitySchemes",
             parse("{\"bearer\":{\"type\":\"http\",\"scheme\":\"bearer\"},\"cookie\":{\"type\":"
                   "\"apiKey\",\"in\":\"cookie\",\"name\":\"__Host-cnsmo\",\"description\":"
                   "\"Writes also need an Origin that is the server's and the header "

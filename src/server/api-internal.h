@@ -14,6 +14,7 @@
 
 enum {
     API_BODY_MAX = 256 << 10,
+    API_LIST_MAX = 500, /* objects that are made at once */
     API_STREAMS_MAX = 200,
     API_RECENT_MAX = 1024, /* changes that a stream may resume over */
 };
@@ -148,6 +149,8 @@ int call_query_bool(const struct api_call *call, const char *name, int *ret_valu
 /* The body as an object with no other members than these (NULL-terminated). */
 int call_body(struct api_call *call, const char *const *members, json_t **ret_body,
               struct error *error);
+/* Does the body begin as a JSON list does? */
+int call_has_list(const struct api_call *call);
 
 /* --- api-routes.c --- */
 void api_routes_make(struct api *api);
@@ -166,6 +169,16 @@ void object_patch(struct api_call *call);
 void object_delete(struct api_call *call);
 
 void object_renew(struct api_call *call);
+
+/* What a write's query says. */
+struct write_query {
+    int dry_run, force, wait;
+    unsigned timeout_msec;
+};
+
+/* --- api-list.c --- */
+/* Takes the reference. */
+void object_create_list(struct api_call *call, const struct write_query *query, json_t *list);
 void object_confirm(struct api_call *call);
 
 /* --- api-confirm.c --- */

@@ -286,6 +286,10 @@ static void add_kind(struct api *api, const struct kind *kind)
     write.body_max = API_BODY_MAX;
     write.good_status = 201;
     write.doc.summary = keep(api, xasprintf("Create one of %s", kind->name));
+    if (!kind->one_by_one) {
+        write.doc.description = "With a list of such bodies all of them are made in one "
+                                "transaction, or none; the answer has their ids.";
+    }
     add(api, write);
 }
 

@@ -25,9 +25,7 @@ struct change_call {
     char *id;
     json_t *spec, *sealed;
     int64_t if_match;
-    int dry_run, force;
-    int wait;
-    unsigned timeout_msec;
+    struct write_query query;
     char *secret;   /* of a join token that is being made */
     char *password; /* of a user, until it is hashed */
     int64_t revision;
@@ -178,7 +176,7 @@ static void on_written(void *arg, int rc, const struct write_result *result,
         change_fail(c, error);
         return;
     }
-    if (c->dry_run) {
+    if (c->query.dry_run) {
         json_t *deltas = result->deltas ? json_incref((json_t *)result->deltas) : json_array();
         call_reply_json(c->call, 200, json_pack("{s:o}", "deltas", deltas));
         change_free(c);
@@ -190,8 +188,9 @@ static void on_written(void *arg, int rc, const struct write_result *result,
     c->revision = result->revision;
     if (c->call->api->freed) {
         fail_stopping(c);
-    } else if (c->wait) {
-        deployment_wait(c->call->api->deployment, c->revision, c->timeout_msec, on_applied, c);
+    } else if (c->query.wait) {
+        deployment_wait(c->call->api->deployment, c->revision, c->query.timeout_msec, on_applied,
+                        c);
     } else {
         answer(c, 1, NULL);
     }
@@ -206,8 +205,8 @@ static void do_write(struct change_call *c)
                           .spec = c->spec,
                           .sealed = c->sealed,
                           .if_match = c->if_match,
-                          .force = c->force,
-                          .dry_run = c->dry_run,
+                          .force = c->query.force,
+                          .dry_run = c->query.dry_run,
                           .reason = c->confirms ? "confirmed"
                                     : c->renews ? "renewed"
                                                 : NULL};
@@ -353,14 +352,14 @@ static void prepare_and_write(struct change_call *c)
     } else if (strcmp(kind_name(c), "tokens") == 0 && c->verb == WRITE_CREATE) {
         prepare_token(c);
     } else if (strcmp(kind_name(c), "vpn/clients") == 0 && c->verb != WRITE_DELETE &&
-               !c->dry_run) {
+               !c->query.dry_run) {
         rc = prepare_client(c, &error);
     } else if (strcmp(kind_name(c), "lb/services") == 0 && c->verb != WRITE_DELETE) {
         rc = prepare_client(c, &error); /* in a dry run too: its key must not be shown */
     }
     if (rc < 0) {
         change_fail(c, &error);
-    } else if (c->password && !c->dry_run) {
+    } else if (c->password && !c->query.dry_run) {
         auth_hash_password(c->call->api->auth, c->password, on_hashed, c);
     } else {
         do_write(c);
@@ -376,11 +375,13 @@ static int read_query(struct change_call *c, struct error *error)
     int64_t timeout_sec;
     int rc = call_check_query(c->call, PARAMETERS, error);
 
-    rc = rc < 0 ? rc : call_query_bool(c->call, "dryRun", &c->dry_run, error);
-    rc = rc < 0 ? rc : call_query_bool(c->call, "force", &c->force, error);
-    if (rc == 0 && c->force && (c->verb != WRITE_CREATE || !c->call->route->kind->can_be_forced)) {
+    rc = rc < 0 ? rc : call_query_bool(c->call, "dryRun", &c->query.dry_run, error);
+    rc = rc < 0 ? rc : call_query_bool(c->call, "force", &c->query.force, error);
+    if (rc == 0 && c->query.force &&
+        (c->verb == WRITE_DELETE || !c->call->route->kind->can_be_forced)) {
         rc = error_set(error, 400, NULL,
-                       "\"force\" is for making objects of kinds that can cut somebody off");
+                       "\"force\" is for making and changing objects of kinds that can cut "
+                       "somebody off");
     }
     rc = rc < 0 ? rc
                 : call_query_number(c->call, "timeout", 1, WAIT_MAX_SEC, WAIT_DEFAULT_SEC,
@@ -391,8 +392,8 @@ static int read_query(struct change_call *c, struct error *error)
     if (wait && strcmp(wait, "applied") != 0) {
         return error_set(error, 400, NULL, "\"wait\" can only be \"applied\"");
     }
-    c->wait = wait != NULL;
-    c->timeout_msec = (unsigned)timeout_sec * 1000;
+    c->query.wait = wait != NULL;
+    c->query.timeout_msec = (unsigned)timeout_sec * 1000;
     return 0;
 }
 
@@ -481,9 +482,31 @@ static void begin(struct api_call *call, enum write_verb verb, int renews)
     prepare_and_write(c);
 }
 
+static void create_list(struct api_call *call)
+{
+    struct change_call c = {.call = call, .verb = WRITE_CREATE};
+    struct error error;
+    json_t *list;
+    int rc = call->route->kind->one_by_one
+                 ? error_set(&error, 400, "", "%s are made one at a time, not as a list",
+                             call->route->kind->name)
+                 : read_query(&c, &error);
+
+    rc = rc < 0 ? rc : http_body_json(call->request, &list, &error);
+    if (rc < 0) {
+        call_fail(call, &error);
+    } else {
+        object_create_list(call, &c.query, list);
+    }
+}
+
 void object_create(struct api_call *call)
 {
-    begin(call, WRITE_CREATE, 0);
+    if (call_has_list(call)) {
+        create_list(call);
+    } else {
+        begin(call, WRITE_CREATE, 0);
+    }
 }
 
 void object_replace(struct api_call *call)

@@ -183,6 +183,17 @@ int call_body(struct api_call *call, const char *const *members, json_t **ret_bo
     return 0;
 }
 
+int call_has_list(const struct api_call *call)
+{
+    size_t size, at = 0;
+    const char *body = http_body(call->request, &size);
+
+    while (at < size && memchr(" \t\r\n", body[at], 4)) {
+        at++;
+    }
+    return at < size && body[at] == '[';
+}
+
 /* --- who is it, and may they? --- */
 
 static int is_loopback(const char *source)

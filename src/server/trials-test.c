@@ -93,6 +93,47 @@ static void what_nobody_confirms_is_deleted(void **state)
     server_trials_free(trials);
 }
 
+static void run_until_free(struct fixture *f, const char *id)
+{
+    int64_t deadline = clock_monotonic_usec() + 20000000;
+
+    while (deadline_of(f, id)) {
+        assert_true(clock_monotonic_usec() < deadline);
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+}
+
+static int is_sharp(struct fixture *f, const char *id)
+{
+    return json_get_bool(json_object_get(object_of(f, id), "spec"), "sharp", 0);
+}
+
+static void what_was_changed_by_force_is_as_before(void **state)
+{
+    struct fixture *f = *state;
+    struct outcome o = make(f, 0, "{}");
+    struct write change = {.verb = WRITE_PATCH, .kind = "toy/marks", .id = o.id, .force = 1};
+
+    assert_int_equal(do_write(f, change, SHARP).rc, 0);
+    assert_int_equal(do_write(f, change, SHARP).rc, 0); /* again: not what it returns to */
+    assert_true(is_sharp(f, o.id) && deadline_of(f, o.id) > 0);
+    json_t *sealed = json_deep_copy(json_object_get(object_of(f, o.id), "sealed"));
+    json_object_set_new(sealed, "confirmBy", json_integer(1));
+    struct write hasten = {.verb = WRITE_PATCH,
+                           .kind = "toy/marks",
+                           .id = o.id,
+                           .sealed = sealed,
+                           .reason = "hastened"};
+    assert_int_equal(do_write(f, hasten, "{\"sharp\":false}").rc, 0);
+    json_decref(sealed);
+    struct server_trials *trials = server_trials_new(&f->loop, f->d);
+    run_until_free(f, o.id);
+    assert_non_null(object_of(f, o.id));
+    assert_false(is_sharp(f, o.id));
+    assert_null(json_object_get(json_object_get(object_of(f, o.id), "sealed"), "before"));
+    server_trials_free(trials);
+}
+
 static void what_was_there_at_the_start_too(void **state)
 {
     struct fixture *f = *state;
@@ -144,9 +185,10 @@ static void who_confirms_in_time_keeps_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(only_what_is_refused_is_on_trial), TEST(its_event_says_that_it_was_forced),
-        TEST(what_nobody_confirms_is_deleted),  TEST(what_was_there_at_the_start_too),
-        TEST(who_deletes_it_before_ends_it),    TEST(who_confirms_in_time_keeps_it),
+        TEST(only_what_is_refused_is_on_trial),       TEST(its_event_says_that_it_was_forced),
+        TEST(what_nobody_confirms_is_deleted),        TEST(what_was_there_at_the_start_too),
+        TEST(who_deletes_it_before_ends_it),          TEST(who_confirms_in_time_keeps_it),
+        TEST(what_was_changed_by_force_is_as_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

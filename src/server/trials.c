@@ -9,7 +9,7 @@
 #include "lib/mem.h"
 
 enum {
-    AGAIN_MSEC = 1000, /* after a deletion that failed: a full disk, say */
+    AGAIN_MSEC = 1000, /* after an attempt that failed: a full disk, say */
 };
 
 struct server_trials {
@@ -38,30 +38,37 @@ static void schedule(struct server_trials *t)
     }
 }
 
-static void on_deleted(void *arg, int rc, const struct write_result *result,
-                       const struct error *error)
+static void on_undone(void *arg, int rc, const struct write_result *result,
+                      const struct error *error)
 {
     /* Deleted by somebody else, or changed meanwhile: confirmed, say. */
     if (rc < 0 && error->status != 404 && error->status != 412) {
-        log_error("what nobody confirmed can't be deleted", "reason", error->detail, NULL);
+        log_error("what nobody confirmed can't be undone", "reason", error->detail, NULL);
     }
 }
 
-static void delete_object(struct server_trials *t, const char *key)
+/* What was made is deleted, what was changed is as it was before. */
+static void undo(struct server_trials *t, const char *key)
 {
     static const struct actor SYSTEM = {.name = "system", .source = "-", .role = ROLE_ADMIN};
     const char *id = strrchr(key, '/') + 1;
     _cleanup_free_ char *kind =
         xstrndup(key + sizeof OBJECT - 1, (size_t)(id - 1 - key) - (sizeof OBJECT - 1));
     const struct tree_entry *entry = tree_get(deployment_tree(t->deployment), key);
-    const struct write write = {.verb = WRITE_DELETE,
+    const json_t *before =
+        entry ? json_object_get(json_object_get(entry->value, "sealed"), "before") : NULL;
+    json_t *none = json_object();
+    const struct write write = {.verb = before ? WRITE_REPLACE : WRITE_DELETE,
                                 .kind = kind,
                                 .id = id,
+                                .spec = before,
+                                .sealed = before ? none : NULL,
                                 .if_match = entry ? entry->revision : 0,
                                 .reason = "undone"};
 
     log_info("undone: nobody confirmed it in time", "object", key + sizeof OBJECT - 1, NULL);
-    deployment_write(t->deployment, &SYSTEM, &write, on_deleted, NULL);
+    deployment_write(t->deployment, &SYSTEM, &write, on_undone, NULL);
+    json_decref(none);
 }
 
 /* One stays on the list until it is gone. */
@@ -74,7 +81,7 @@ static void on_timer(uv_timer_t *timer)
         int64_t *due = e->value;
         if (*due <= now) {
             *due = now + AGAIN_MSEC / 1000;
-            delete_object(t, e->key);
+            undo(t, e->key);
         }
     }
     schedule(t);

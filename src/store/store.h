@@ -26,7 +26,7 @@
 
 enum {
     STORE_KEY_MAX = 512,
-    STORE_OPS_MAX = 128,           /* operations in one transaction */
+    STORE_OPS_MAX = 1024,          /* operations in one transaction */
     STORE_TXN_BYTES_MAX = 1 << 20, /* keys and values of one transaction */
     STORE_SCHEMA_VERSION = 1,
 };

@@ -310,8 +310,13 @@ def test_force_overrules_nothing_else(api):
 
 def test_what_cannot_be_forced(api):
     made = make(api, tcp("80"))
-    problem(api.patch(f"{FILTERS}/{made['id']}?force=true", json={"spec": {"port": "81"}}), 400)
     problem(api.delete(f"{FILTERS}/{made['id']}?force=true"), 400)
     problem(api.post("/api/v2/nodes?force=true", json={"id": "X", "spec": {}}), 400)
     problem(api.post(f"{FILTERS}/4711/confirm"), 404)
     problem(api.post(f"{FLOWS}/1/confirm"), 404)
+
+
+def test_a_harmless_change_is_not_on_trial(api):
+    made = make(api, tcp("80"))
+    reply = api.patch(f"{FILTERS}/{made['id']}?force=true", json={"spec": {"port": "81"}})
+    assert reply.status_code == 200 and "confirmBy" not in reply.json()["status"]

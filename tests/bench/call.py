@@ -1,9 +1,10 @@
 """call.py - requests to API v2 on one connection, without what a library does for each."""
-import concurrent.futures
 import json
 import socket
 import ssl
 import time
+
+LIST_MAX = 500
 
 
 class Call:
@@ -48,11 +49,7 @@ class Call:
         return part
 
 
-def send_all(calls, method, path, bodies):
-    """All of these, by several connections at once."""
-    def work(call, share):
-        for body in share:
-            call.send(method, path, body)
-    with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
-        shares = [bodies[at::len(calls)] for at in range(len(calls))]
-        list(pool.map(work, calls, shares))
+def create_all(call, path, bodies):
+    """All of these, in lists as long as the server takes them."""
+    for at in range(0, len(bodies), LIST_MAX):
+        call.send("POST", path, bodies[at:at + LIST_MAX])

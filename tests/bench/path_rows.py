@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 
-from call import Call, send_all
+from call import Call, create_all
 from rig import BUILD, bench_server, median, percentile
 
 SIZES = (0, 10000)
@@ -55,8 +55,7 @@ def new_filter(number):
 
 
 def fill(server, first, last):
-    calls = [connect(server) for _ in range(8)]
-    send_all(calls, "POST", "sdn/filters", [new_filter(number) for number in range(first, last)])
+    create_all(connect(server), "sdn/filters", [new_filter(number) for number in range(first, last)])
 
 
 def measure(report, server, agent, call, size, first, times):

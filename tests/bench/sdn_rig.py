@@ -11,7 +11,7 @@ many others in force, and away again.
 import contextlib
 import time
 
-from call import Call, send_all
+from call import Call, create_all
 from lab_rig import Lab, wait_for
 from ovn_rig import ADDRESSES, CHASSIS, Ovn
 from rig import BUILD, rss_mb
@@ -89,12 +89,11 @@ class Sdn:
         """Filters for every node with a label, which the node has; until all are in force."""
         self.prepare()
         self.set_label("yes")
-        calls = [Call.to_lab(self.lab) for _ in range(8)]
         bodies = [{"spec": self._other(number)} for number in range(self.many)]
 
         def make():
-            send_all(calls, "POST", "sdn/filters", bodies[:-1])
-            calls[0].send("POST", "sdn/filters?wait=applied&timeout=60", bodies[-1])
+            create_all(self.call, "sdn/filters", bodies[:-1])
+            self.call.send("POST", "sdn/filters?wait=applied&timeout=60", bodies[-1])
         return timed(make)
 
     @staticmethod

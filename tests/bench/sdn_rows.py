@@ -169,7 +169,7 @@ def time_fills(report, lab, sdn, acls, sizes, created):
     link.close()
     ours, theirs = fills
     report.add(GROUP, f"{sizes.many:,} new ones: CNSMO: in force", "s", [created], None,
-               "8 connections, one call for each filter: the API takes no list")
+               "one after the other, lists of 500, which are a transaction each")
     report.add(GROUP, f"{sizes.many:,} new ones: CNSMO / OVN", "times",
                [created / median(theirs.seconds)], "<= 1")
     report.add(GROUP, f"{sizes.many:,} at once: CNSMO: in force", "s", ours.seconds, "<= 1",

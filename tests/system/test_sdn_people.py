@@ -105,22 +105,37 @@ def reaches(host, server):
                     check=False, timeout=20).returncode == 0
 
 
+def make_cutting(lab, address):
+    return lab.api.post("/sdn/filters?force=true&wait=applied", {"spec": {
+        "node": "Agent.1", "direction": "in", "protocol": "tcp", "source": address}}), []
+
+
+def change_to_cutting(lab, address):
+    harmless = {"node": "Agent.1", "direction": "in", "protocol": "tcp", "port": "4444"}
+    made = lab.api.post("/sdn/filters?wait=applied", {"spec": harmless})
+    return lab.api.patch(f"/sdn/filters/{made['id']}?force=true&wait=applied",
+                         {"spec": {"port": "", "source": address}}), [(made["id"], "4444", None)]
+
+
+@pytest.mark.parametrize("force", [make_cutting, change_to_cutting])
 @pytest.mark.logs("isn't in force", "not connected")
-def test_forced_it_is_undone(lab, on):
+def test_forced_it_is_undone(lab, on, force):
     """Only what comes from the server is dropped, so the node's acknowledgement gets through."""
     server = on.out(["ss", "-tnH", "dport", "=", ":8444"]).split()[4]
     assert reaches(on, server)
-    made = lab.api.post("/sdn/filters?force=true&wait=applied", {"spec": {
-        "node": "Agent.1", "direction": "in", "protocol": "tcp",
-        "source": server.partition(":")[0]}})
-    assert made["status"]["confirmBy"] and made["status"]["inForce"]["applied"] == 1
+    filter_, left = force(lab, server.partition(":")[0])
+    assert filter_["status"]["confirmBy"] and filter_["status"]["inForce"]["applied"] == 1
     assert not reaches(on, server)
-    answer = lab.api.raw("POST", f"/api/v2/sdn/filters/{made['id']}/confirm")
+    answer = lab.api.raw("POST", f"/api/v2/sdn/filters/{filter_['id']}/confirm")
     assert answer.status == 409
     assert "not confirmed: Agent.1 did not answer in time" in answer.json()["detail"]
-    wait_for("nothing of it", lambda: lab.api.get("/sdn/filters")["items"] == [], TRIAL_S + 15)
+    wait_for("what was there before", lambda: [
+        (item["id"], item["spec"]["port"], item["status"].get("confirmBy"))
+        for item in lab.api.get("/sdn/filters")["items"]] == left, TRIAL_S + 15)
     wait_for("the way back", lambda: reaches(on, server), 30)
     wait_for("the node", lambda: is_on(lab, "Agent.1"), 30)
+    for name, _, _ in left:
+        lab.api.delete(f"/sdn/filters/{name}")
 
 
 def test_what_cuts_nobody_off_can_be_confirmed(lab, on):

@@ -1,5 +1,6 @@
 /* Whatever a resource says: what is accepted makes a section in which no line is anybody else's.
  */
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 

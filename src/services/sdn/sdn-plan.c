@@ -2,7 +2,8 @@
  *
  *     sdn/self/<node>           {"address","range","clientRange"}: the bridge itself
  *     sdn/filter/<id>/<node>    {"direction","protocol","source","destination","port","priority",
- *                                "sourceSelf","destinationSelf","confirmWithin"?}
+ *                                "sourceSelf","destinationSelf",
+ *                                "confirmWithin"?,"otherwise"?}
  *     sdn/flow/<id>/<node>      {"priority","match","actions"}
  *
  * Each stands on the node's own channel: one filter for one node is one message to it. README.md
@@ -44,7 +45,8 @@ struct planning {
     const json_t *spec;
     struct view *view;
     struct plan *plan;
-    json_t *bodies[2][2]; /* of a filter, by sourceSelf and destinationSelf; NULL: not made yet */
+    const json_t *trial; /* of a filter; NULL: it isn't on trial */
+    json_t *bodies[4];   /* of a filter, that nodes have had so far */
 };
 
 static void put(struct plan *plan, const char *node, const char *what, const char *id,
@@ -66,32 +68,41 @@ static char *port_text(const json_t *spec)
                                     : xasprintf("%u-%u", ports.from, ports.to);
 }
 
-/* A filter on trial says so to those who have it. */
-static void add_trial(const struct planning *p, json_t *body)
+/* What is kept beside the spec of a filter on trial, or NULL. */
+static const json_t *trial_of(struct view *view, const char *id)
 {
-    _cleanup_free_ char *key = xasprintf("object/%s/%s", SDN_FILTERS.name, p->id);
-    const json_t *sealed = json_object_get(view_get(p->view, key), "sealed");
+    _cleanup_free_ char *key = xasprintf("object/%s/%s", SDN_FILTERS.name, id);
+    const json_t *sealed = json_object_get(view_get(view, key), "sealed");
 
-    if (json_object_get(sealed, "confirmBy")) {
-        json_object_set_new(body, "confirmWithin", json_integer(CONFIRM_SEC));
-    }
+    return json_object_get(sealed, "confirmBy") ? sealed : NULL;
 }
 
-static json_t *filter_body(const struct planning *p, struct ip4_prefix source,
-                           struct ip4_prefix destination, int source_self, int destination_self)
+static json_t *filter_body(const json_t *spec, struct view *view, const char *node)
 {
+    struct ip4_prefix source = {0}, destination = {0};
     char from[IP4_PREFIX_TEXT_SIZE], to[IP4_PREFIX_TEXT_SIZE];
-    _cleanup_free_ char *port = port_text(p->spec);
-    json_t *body = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:b}", "direction",
-                             json_get_string(p->spec, "direction", "both"), "protocol",
-                             json_get_string(p->spec, "protocol", "any"), "source",
-                             ip4_prefix_format(source, from), "destination",
-                             ip4_prefix_format(destination, to), "port", port, "priority",
-                             json_get_integer(p->spec, "priority", 1000), "sourceSelf",
-                             source_self, "destinationSelf", destination_self);
+    _cleanup_free_ char *port = port_text(spec);
 
-    add_trial(p, body);
-    return body;
+    prefix_parse(json_get_string(spec, "source", "0.0.0.0/0"), &source);
+    prefix_parse(json_get_string(spec, "destination", "0.0.0.0/0"), &destination);
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:b}", "direction",
+        json_get_string(spec, "direction", "both"), "protocol",
+        json_get_string(spec, "protocol", "any"), "source", ip4_prefix_format(source, from),
+        "destination", ip4_prefix_format(destination, to), "port", port, "priority",
+        json_get_integer(spec, "priority", 1000), "sourceSelf", is_self(view, node, source),
+        "destinationSelf", is_self(view, node, destination));
+}
+
+/* A filter on trial says so to those who have it, and what it returns to. */
+static void add_trial(const struct planning *p, const char *node, json_t *body)
+{
+    const json_t *before = json_object_get(p->trial, "before");
+
+    json_object_set_new(body, "confirmWithin", json_integer(CONFIRM_SEC));
+    if (before && where_holds_on("sdn", before, node, view_spec(p->view, "nodes", node))) {
+        json_object_set_new(body, "otherwise", filter_body(before, p->view, node));
+    }
 }
 
 /* Most nodes have the same, and then share it: on all nodes that is most of what a filter takes.
@@ -99,17 +110,23 @@ static json_t *filter_body(const struct planning *p, struct ip4_prefix source,
 static void plan_filter_on(void *arg, const char *node)
 {
     struct planning *p = arg;
-    struct ip4_prefix source = {0}, destination = {0};
+    json_t *body = filter_body(p->spec, p->view, node);
 
-    prefix_parse(json_get_string(p->spec, "source", "0.0.0.0/0"), &source);
-    prefix_parse(json_get_string(p->spec, "destination", "0.0.0.0/0"), &destination);
-    int source_self = is_self(p->view, node, source);
-    int destination_self = is_self(p->view, node, destination);
-    json_t **body = &p->bodies[source_self][destination_self];
-    if (!*body) {
-        *body = filter_body(p, source, destination, source_self, destination_self);
+    if (p->trial) {
+        add_trial(p, node, body);
     }
-    put(p->plan, node, "filter", p->id, json_incref(*body));
+    for (size_t i = 0; i < ARRAY_LEN(p->bodies); i++) {
+        if (p->bodies[i] && json_equal(p->bodies[i], body)) {
+            json_decref(body);
+            body = json_incref(p->bodies[i]);
+            break;
+        }
+        if (!p->bodies[i]) {
+            p->bodies[i] = json_incref(body);
+            break;
+        }
+    }
+    put(p->plan, node, "filter", p->id, body);
 }
 
 static void plan_flow(const struct planning *p)
@@ -149,9 +166,10 @@ void sdn_plan(const char *kind, const char *id, const json_t *spec, struct view 
     if (strcmp(kind, "nodes") == 0) {
         plan_node(&p);
     } else if (strcmp(kind, SDN_FILTERS.name) == 0) {
+        p.trial = trial_of(view, id);
         where_each("sdn", spec, view, plan_filter_on, &p);
-        for (size_t i = 0; i < 4; i++) {
-            json_decref(p.bodies[i / 2][i % 2]);
+        for (size_t i = 0; i < ARRAY_LEN(p.bodies); i++) {
+            json_decref(p.bodies[i]);
         }
     } else if (strcmp(kind, SDN_FLOWS.name) == 0) {
         plan_flow(&p);

@@ -35,6 +35,7 @@ const struct kind VPN_CLIENTS = {
     .schema_text = SCHEMA_VPN_CLIENTS,
     .ids = KIND_ID_NAMED,
     .check_id = check_name,
+    .one_by_one = 1,
     .read_role = ROLE_VIEWER,
     .write_role = ROLE_OPERATOR,
 };
