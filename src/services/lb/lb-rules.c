@@ -22,6 +22,7 @@ const struct kind LB_SERVICES = {
     .summary = "A front port behind which nodes share the work.",
     .schema_text = SCHEMA_LB_SERVICES,
     .ids = KIND_ID_NAMED,
+    .one_by_one = 1, /* keys come with some */
     .read_role = ROLE_VIEWER,
     .write_role = ROLE_OPERATOR,
 };
