@@ -93,7 +93,7 @@ def test_back_ends_by_pattern_and_list(net):
     client = net.host(CLIENT)
     make(net, "web", **spec(backends={"pattern": "Agent.?"}))
     assert answers(client, front(net), PORT) == {FRONT, ONE, TWO}
-    change(net, "web", backends={"pattern": None, "nodes": [TWO]})
+    change(net, "web", backends={"nodes": [TWO]})
     assert answers(client, front(net), PORT) == {TWO}
     assert master(net.host(FRONT))
 
@@ -230,7 +230,7 @@ def test_server_down_and_agent_restarted(net):
     finally:
         net.host("Server").start_server()
     wait_for("its word", lambda: lb_state(net, FRONT).get("state") == "running", 30)
-    change(net, "web", backends={"selector": None, "nodes": [ONE]})
+    change(net, "web", backends={"nodes": [ONE]})
     assert answers(client, address, PORT) == {ONE} and master(host) == pid
 
 

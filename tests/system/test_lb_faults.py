@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from helpers import status_of
+from helpers import start_agent_with_few_rights, status_of
 from lab.processes import wait_for
 from lb_helpers import (Backend, answers, backends, change, get, lb_state, listens, make, master,
                         remove_all, status, workers)
@@ -116,6 +116,21 @@ def test_missing(net):
                  10)
         assert status_of(net, FRONT)["services"]["vpn"]["state"] == "running"
     wait_for("it to work", lambda: is_fine(net), 45)
+
+
+def test_with_the_rights_of_the_unit(net):
+    host = net.host(FRONT)
+    host.stop_agent()
+    start_agent_with_few_rights(host)
+    try:
+        make(net, "web", **spec())
+        assert works(net) and workers(host)
+        change(net, "web", algorithm="roundrobin")
+        assert works(net)
+    finally:
+        remove_all(net)
+        host.restart_agent()
+    wait_for("the agent", lambda: lb_state(net, FRONT).get("state") == "running", 15)
 
 
 def test_it_doesnt_run_as_root(net):

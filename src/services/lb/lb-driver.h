@@ -68,6 +68,7 @@ struct lb {
     int64_t hung_usec;   /* since when it doesn't answer; 0: it does */
     int64_t reload_usec; /* since when a reload or start is under way; 0: none is */
     int64_t log_size;    /* of the log when that began */
+    int failed;          /* it ended while it started, and nobody was told yet */
     char problem[400];   /* of all services; "": none */
 };
 

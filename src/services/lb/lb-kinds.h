@@ -23,6 +23,9 @@ void lb_each_backend(const json_t *spec, struct view *view, where_fn *each, void
 /* With TLS and without key or certificate it can be nowhere. `object` is as stored. */
 int lb_lacks_certificate(const json_t *object);
 
+/* A new reference to the spec as it is meant. `before` may be NULL. */
+json_t *lb_service_complete(const json_t *before, const json_t *spec);
+
 int lb_service_validate(const char *id, const json_t *spec, struct view *view,
                         struct error *error);
 /* With a node's spec: 409 if two services would have one port of it then. */

@@ -116,6 +116,7 @@ static void on_ended(void *arg, const char *name, int status)
 
     last_words(lb, words, sizeof words);
     forget_daemon(lb);
+    lb->failed = lb->reload_usec != 0;
     lb->reload_usec = 0;
     snprintf(lb->problem, sizeof lb->problem, "haproxy ended%s%s", words[0] ? ": " : "", words);
     reconcile_wake(lb->env->reconcile);
@@ -382,6 +383,10 @@ int lb_process_load(struct lb *lb, struct error *error)
 {
     const char *const argv[] = {"haproxy", "-W", "-f", lb->config, NULL};
 
+    if (lb->failed) {
+        lb->failed = 0; /* told now; the next call tries again */
+        return error_set(error, 500, NULL, "%s", lb->problem);
+    }
     if (count_loadable(lb) == 0) {
         return lb_process_stop(lb, error);
     }

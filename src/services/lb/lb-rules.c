@@ -95,6 +95,29 @@ static int check_tls(const json_t *spec, struct error *error)
     return 0;
 }
 
+/* --- what the caller left --- */
+
+/* A patch that names the back ends in another way means that one, not both. */
+json_t *lb_service_complete(const json_t *before, const json_t *spec)
+{
+    static const char *const WAYS[] = {"selector", "pattern", "nodes"};
+    const json_t *had = json_object_get(before, "backends");
+    json_t *result = json_copy((json_t *)spec);
+    json_t *backends = json_copy(json_object_get(result, "backends"));
+
+    for (size_t i = 0; i < ARRAY_LEN(WAYS); i++) {
+        json_t *kept = json_object_get(had, WAYS[i]);
+        if (kept && json_object_size(backends) > 1 &&
+            json_equal(kept, json_object_get(backends, WAYS[i]))) {
+            json_object_del(backends, WAYS[i]);
+        }
+    }
+    if (backends) {
+        json_object_set_new(result, "backends", backends);
+    }
+    return result;
+}
+
 /* --- the front port --- */
 
 static json_int_t port_of(const json_t *spec)

@@ -4,6 +4,13 @@
 #include "lib/json.h"
 #include "services/lb/lb-kinds.h"
 
+static json_t *complete(const char *kind, const char *id, const json_t *before, const json_t *spec,
+                        struct view *view, struct error *error)
+{
+    return strcmp(kind, LB_SERVICES.name) == 0 ? lb_service_complete(before, spec)
+                                               : json_copy((json_t *)spec);
+}
+
 static int validate(const char *kind, const char *id, const json_t *spec, struct view *view,
                     struct error *error)
 {
@@ -32,6 +39,7 @@ const struct service SERVICE_LB = {
     .name = "lb",
     .kinds = KINDS,
     .plans = PLANS,
+    .complete = complete,
     .validate = validate,
     .claims = claims,
     .plan = lb_plan,
