@@ -124,7 +124,7 @@ def test_with_the_rights_of_the_unit(net):
     start_agent_with_few_rights(host)
     try:
         make(net, "web", **spec())
-        assert works(net) and workers(host)
+        wait_for("it to work", lambda: is_fine(net), 20)
         change(net, "web", algorithm="roundrobin")
         assert works(net)
     finally:
