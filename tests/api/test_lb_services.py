@@ -274,6 +274,10 @@ def test_status_is_the_fronts(own, api):
                                fronts=[{"service": "web", **front}])
     own.agents["Front.1"].count({"lb/service/web": [12, 3456], "lb/service/none": [1, 1]})
     until("the count", lambda: api.get(f"{SERVICES}/web").json()["status"]["connections"] == 12)
+    assert api.get(f"{SERVICES}/web/series").json()["points"][-1]["packets"] == 12
+    metrics = api.get("/metrics").text
+    assert 'cnsmo_lb_service_connections_total{service="web",node="Front.1"} 12' in metrics
+    assert 'cnsmo_lb_service_bytes_total{service="web",node="Front.1"} 3456' in metrics
     shown = api.get(f"{SERVICES}/web").json()["status"]
     assert shown["bytes"] == 3456 and shown["up"] == "0 of 1"
     assert shown["fronts"] == [{"node": "Front.1", **front}]
