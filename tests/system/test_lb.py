@@ -175,6 +175,7 @@ def changes(lab):
         yield lambda: change(lab, "web", backends={"nodes": [ONE, TWO, FRONT]})
         yield lambda: change(lab, "web", algorithm=next(algorithms))
         yield lambda: change(lab, "web", backends={"nodes": [ONE]})
+        yield lambda: change(lab, "web", backends={"nodes": [TWO]})
         yield lambda: change(lab, "web", drain=[ONE], backends={"nodes": [ONE, TWO]})
         yield lambda: make(lab, f"other-{i}", **other)
         yield lambda: change(lab, "web", drain=[])
@@ -182,8 +183,9 @@ def changes(lab):
         yield lambda: change(lab, "web", timeouts={"client": 50 + i % 10})
 
 
-def test_no_request_fails_while_things_change(net):
-    make(net, "web", **spec(mode="http", backends={"nodes": [ONE, TWO]}))
+@pytest.mark.parametrize("mode", ["tcp", "http"])
+def test_no_request_fails_while_things_change(net, mode):
+    make(net, "web", **spec(mode=mode, backends={"nodes": [ONE, TWO]}))
     load = Load(net.host(CLIENT), front(net), PORT)
     try:
         for do in itertools.islice(changes(net), CHANGES):

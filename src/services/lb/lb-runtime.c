@@ -162,20 +162,31 @@ static int drain_server(struct lb *lb, const struct lb_wanted *w, const char *no
     return command(lb, text, error);
 }
 
+static int bring_backend(struct lb *lb, const struct lb_wanted *w, const struct lb_proxy *proxy,
+                         const json_t *backend, struct error *error)
+{
+    const struct lb_server *server =
+        omap_get(&proxy->servers, json_get_string(backend, "node", ""));
+
+    if (!server) {
+        return add_server(lb, w, backend, error);
+    }
+    return server_matches(w, backend, server) ? 0 : change_server(lb, w, backend, error);
+}
+
+/* Those that get work come before those that get none any more: there is somebody at any time. */
 int lb_runtime_apply(struct lb *lb, const struct lb_wanted *w, struct error *error)
 {
     const struct lb_proxy *proxy = omap_get(&lb->stat.proxies, w->name);
     json_t *backend;
-    size_t i;
     int rc = 0;
+    size_t i;
 
-    json_array_foreach (json_object_get(w->spec, "backends"), i, backend) {
-        const struct lb_server *server =
-            omap_get(&proxy->servers, json_get_string(backend, "node", ""));
-        if (rc == 0 && !server) {
-            rc = add_server(lb, w, backend, error);
-        } else if (rc == 0 && !server_matches(w, backend, server)) {
-            rc = change_server(lb, w, backend, error);
+    for (int drain = 0; drain < 2; drain++) {
+        json_array_foreach (json_object_get(w->spec, "backends"), i, backend) {
+            if (rc == 0 && json_get_bool(backend, "drain", 0) == drain) {
+                rc = bring_backend(lb, w, proxy, backend, error);
+            }
         }
     }
     omap_foreach (e, &proxy->servers) {
