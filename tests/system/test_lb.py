@@ -195,6 +195,22 @@ def test_no_request_fails_while_things_change(net, mode):
     assert result["failed"] == [] and result["done"] > CHANGES
 
 
+def test_changes_that_overtake_each_other(net):
+    """Many at a time, while a reload is under way: all are in force soon, and no request fails."""
+    make(net, "web", **spec(mode="http"))
+    load = Load(net.host(CLIENT), front(net), PORT)
+    for i in range(8):
+        net.api.post("/lb/services", {"id": f"more-{i}", "spec": spec(port=8100 + i)})
+        net.api.patch("/lb/services/web", {"spec": {"timeouts": {"server": 30 + i}}})
+    for i in range(8):
+        wait_for(f"more-{i}", lambda: get(net.host(CLIENT), front(net), 8100 + i), 6)
+    wait_for("all of them", lambda: all(
+        item["status"]["inForce"]["applied"] == 1 and item["status"]["problem"] == ""
+        for item in net.api.get("/lb/services")["items"]), 5)
+    result = load.stop()
+    assert result["failed"] == [] and result["done"] > 0
+
+
 def test_tcp_connections_live_on(net):
     """One that is open is neither cut by a reload nor by its back end being taken out."""
     client, host = net.host(CLIENT), net.host(ONE)

@@ -54,7 +54,7 @@ def test_killed(net, whom):
     host.run(["kill", "-9", str(pid)])
     wait_for("another one", lambda: master(host) not in (None, before), 15)
     wait_for("it to work", lambda: is_fine(net), 15)
-    assert len(workers(host)) == 1
+    wait_for("one master and one worker", lambda: len(host.processes("haproxy")) == 2, 10)
 
 
 @pytest.mark.logs("haproxy ended", "haproxy", "isn't in force")

@@ -39,10 +39,13 @@ def get(lab, name, ca):
     return done.stdout.strip() if done.returncode == 0 else done.stderr
 
 
-def own_pair(folder, name):
+EC = ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+WEAK = ["rsa:1024"]  # OpenSSL doesn't load it
+
+
+def own_pair(folder, name, kind=tuple(EC)):
     """A certificate that signs itself, with its key."""
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                    "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-subj", f"/CN={name}",
+    subprocess.run(["openssl", "req", "-x509", "-newkey", *kind, "-nodes", "-days", "30", "-subj", f"/CN={name}",
                     "-addext", f"subjectAltName=DNS:{name}", "-keyout", folder / "key",
                     "-out", folder / "cert"], check=True, capture_output=True)
     return (folder / "cert").read_text(), (folder / "key").read_text()
@@ -69,6 +72,25 @@ def test_brought(net, tmp_path):
              == 1, 10)
     change(net, "shop", tls=None)
     assert get(net, "shop.example.org", renewed) != ONE
+
+
+@pytest.mark.logs("isn't in force", "haproxy refuses")
+def test_what_haproxy_refuses(net, tmp_path):
+    """It is told, what was before goes on, and the others can be changed."""
+    certificate, key = own_pair(tmp_path, "shop.example.org")
+    make(net, "shop", **spec(tls={"certificate": certificate, "key": key}))
+    make(net, "plain", **spec(port=8080))
+    weak, weak_key = own_pair(tmp_path, "shop.example.org", WEAK)
+    net.api.patch("/lb/services/shop", {"spec": {"tls": {"certificate": weak, "key": weak_key}}})
+    wait_for("a word", lambda: "haproxy refuses its configuration" in status(net, "shop")["problem"],
+             10)
+    assert get(net, "shop.example.org", certificate) == ONE
+    assert net.api.patch("/lb/services/plain?wait=applied", {"spec": {"algorithm": "source"}})[
+        "status"]["problem"] == ""
+    assert get(net, "shop.example.org", certificate) == ONE
+    change(net, "shop", tls={"certificate": certificate, "key": key})
+    wait_for("no more of it", lambda: status(net, "shop")["problem"] == "", 10)
+    assert get(net, "shop.example.org", certificate) == ONE
 
 
 def test_by_the_authority(net):

@@ -55,7 +55,7 @@ static int differs(const struct lb *lb)
         const struct lb_wanted *w = e->value;
         int is_loaded = lb_wanted_is_loaded(lb, w);
         loaded += (size_t)is_loaded;
-        if ((!is_loaded && !w->problem[0]) || (is_loaded && !lb_runtime_matches(lb, w))) {
+        if ((!is_loaded && lb_can_be_loaded(w)) || (is_loaded && !lb_runtime_matches(lb, w))) {
             return 1;
         }
     }
@@ -160,7 +160,7 @@ static int observe(void *self, struct omap *states, struct error *error)
         put_state(lb, states, e->key, e->value);
     }
     if (lb->wanted.len == 0 && lb->stat.proxies.len == 0 &&
-        (lb->is_running || lb_process_has_files(lb))) {
+        (lb->is_running || lb_files_present(lb))) {
         put_state(lb, states, LEFTOVERS, lb);
     }
     return 0;
@@ -183,7 +183,9 @@ static enum backend_match compare(void *self, const char *key, const json_t *spe
         return MATCH_UPDATE;
     }
     const struct lb_wanted *w = omap_get(&lb->wanted, name);
-    return lb_wanted_is_loaded(lb, w) && lb_runtime_matches(lb, w) ? MATCH_SAME : MATCH_UPDATE;
+    return !w->is_refused && lb_wanted_is_loaded(lb, w) && lb_runtime_matches(lb, w)
+               ? MATCH_SAME
+               : MATCH_UPDATE;
 }
 
 /* --- apply --- */
@@ -218,7 +220,7 @@ static int needs_load(const struct lb *lb)
     omap_foreach (e, &lb->wanted) {
         const struct lb_wanted *w = e->value;
         int is_loaded = lb_wanted_is_loaded(lb, w);
-        if (!is_loaded && !w->problem[0]) {
+        if (!is_loaded && lb_can_be_loaded(w)) {
             return 1;
         }
         loaded += (size_t)is_loaded;

@@ -2,7 +2,8 @@
  *
  *     lb-backend.c   the backend: brings the parts together
  *     lb-wanted.c    which services can be in the configuration, and which not, and why
- *     lb-process.c   the daemon, its files, reloads
+ *     lb-files.c     its configuration and other files
+ *     lb-process.c   the daemon, reloads
  *     lb-runtime.c   servers added, changed and deleted while it runs
  *     lb-socket.c    questions and commands over HAProxy's socket
  *     lb-port.c      who has a port
@@ -31,13 +32,19 @@
 
 #define LB_CHILD "haproxy"
 
-/* A service that is wanted on this node. */
+/* A service that is wanted on this node.
+ *
+ * What HAProxy refuses isn't used: then `spec` stays what it was before, if anything was, and only
+ * `asked` has the new one. */
 struct lb_wanted {
     char name[LB_NAME_SIZE];
+    json_t *asked; /* the resource */
+    json_t *spec;  /* what goes into the configuration */
     char proxy[LB_PROXY_SIZE];
-    json_t *spec;
-    int is_refused;    /* HAProxy doesn't take its section, which hasn't changed since */
-    char problem[300]; /* why it isn't in the configuration; "": it is, or can be */
+    json_t *before;    /* what went into it before `spec`; NULL: nothing that is known */
+    int is_refused;    /* HAProxy doesn't take what was asked for */
+    int has_fallback;  /* then: `spec` is the one before */
+    char problem[300]; /* why it isn't in force; "": it is, or can be */
 };
 
 /* What a service has counted. */
@@ -67,6 +74,7 @@ struct lb {
     int64_t asked_usec;  /* when the probe went out */
     int64_t hung_usec;   /* since when it doesn't answer; 0: it does */
     int64_t reload_usec; /* since when a reload or start is under way; 0: none is */
+    struct omap loading; /* sections of the configuration that it reads then */
     int64_t log_size;    /* of the log when that began */
     int failed;          /* it ended while it started, and nobody was told yet */
     char problem[400];   /* of all services; "": none */
@@ -95,10 +103,30 @@ int lb_port_check(uint32_t address, uint16_t port, struct error *error);
 int lb_wanted_put(struct lb *lb, const char *name, const json_t *spec, struct error *error);
 void lb_wanted_del(struct lb *lb, const char *name);
 void lb_wanted_clear(struct lb *lb);
+/* HAProxy refuses it: back to what was before. */
+void lb_wanted_refuse(struct lb_wanted *w, const char *why);
 /* Is it in the running configuration as it should be? Servers aside. */
 int lb_wanted_is_loaded(const struct lb *lb, const struct lb_wanted *w);
 /* Says of each whose port is taken that it is. */
 void lb_wanted_check_ports(struct lb *lb);
+
+/* --- lb-files.c --- */
+
+/* "cannot <what> <path>: <why>", if rc says that it failed; returns rc. */
+int lb_failed(int rc, struct error *error, const char *what, const char *path);
+/* "[ALERT] (12) : config : what" to "config : what". */
+const char *lb_words_of(const char *line);
+/* Is there anything of ours? */
+int lb_files_present(const struct lb *lb);
+/* It has its port, and is what HAProxy takes. */
+int lb_can_be_loaded(const struct lb_wanted *w);
+/* The configuration of all that can be loaded. Who is refused by HAProxy can't any more then. */
+int lb_files_make(struct lb *lb, struct error *error);
+/* Who was down is down for the next worker, from its first moment on. */
+int lb_files_write_servers(struct lb *lb, struct error *error);
+/* Takes away what no service needs any more; or all. */
+int lb_files_sweep(struct lb *lb, struct error *error);
+int lb_files_remove(struct lb *lb, struct error *error);
 
 /* --- lb-process.c --- */
 
@@ -106,8 +134,6 @@ void lb_process_init(struct lb *lb);
 void lb_process_done(struct lb *lb);
 /* Sees whether it runs, and what it says of itself. */
 void lb_process_look(struct lb *lb);
-/* Is there anything of ours but what runs? */
-int lb_process_has_files(const struct lb *lb);
 /* Starts or reloads it, so that what can be is in its configuration. -EAGAIN: on its way. */
 int lb_process_load(struct lb *lb, struct error *error);
 /* A start or reload that has ended: 0; else -EAGAIN, or why it didn't work. */

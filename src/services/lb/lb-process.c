@@ -1,4 +1,4 @@
-/* lb-process.c - the daemon and its files.
+/* lb-process.c - the daemon.
  *
  * The master is the child that we know; its workers, also those that only wait for their last
  * connection, have our mark in their environment, so all of them are found to be ended. It is told
@@ -6,7 +6,6 @@
  * that; what else can fail then is a port that was taken in between. */
 #include <dirent.h>
 #include <errno.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +21,6 @@
 enum {
     ASK_MSEC = 300,
     SETTLE_USEC = 8000000, /* with many servers and a slow machine it takes a while */
-    NOBODY = 65534,
     ENVIRONMENT_MAX = 1 << 20,
     LOG_SIZE_MAX = 1 << 20,
     END_MSEC = 1500,
@@ -30,7 +28,7 @@ enum {
 
 static const char *const NO_ARGUMENTS[] = {NULL};
 
-/* --- files --- */
+/* --- life --- */
 
 void lb_process_init(struct lb *lb)
 {
@@ -45,56 +43,12 @@ void lb_process_done(struct lb *lb)
 {
     children_adopt(lb->children, LB_CHILD, NO_ARGUMENTS, NULL, NULL);
     lb_stat_done(&lb->stat);
+    omap_clear(&lb->loading, NULL);
     free(lb->folder);
     free(lb->config);
     free(lb->socket);
     free(lb->state);
     free(lb->chroot);
-}
-
-static int failed(int rc, struct error *error, const char *what, const char *path)
-{
-    return rc < 0 ? (error_set(error, error_status(rc), NULL, "cannot %s %s: %s", what, path,
-                               strerror(-rc)),
-                     rc)
-                  : rc;
-}
-
-static int write_text(const char *path, const char *text, struct error *error)
-{
-    int rc = fault_point();
-
-    rc = rc < 0 ? rc : file_write_atomic(path, text, strlen(text), 0600);
-    return failed(rc, error, "write", path);
-}
-
-int lb_process_has_files(const struct lb *lb)
-{
-    return access(lb->folder, F_OK) == 0;
-}
-
-/* Calls `remove` for each file; those that `keep` says stay. */
-static int remove_files(const struct lb *lb, int (*keep)(const struct lb *lb, const char *file),
-                        struct error *error)
-{
-    DIR *folder = opendir(lb->folder);
-    int rc = 0;
-
-    for (struct dirent *entry; folder && (entry = readdir(folder));) {
-        _cleanup_free_ char *path = xasprintf("%s/%s", lb->folder, entry->d_name);
-        if (entry->d_name[0] == '.' || (keep && keep(lb, entry->d_name))) {
-            continue;
-        }
-        int one = fault_point();
-        if (one == 0 && remove(path) < 0) {
-            one = -errno;
-        }
-        rc = rc < 0 ? rc : failed(one, error, "remove", path);
-    }
-    if (folder) {
-        closedir(folder);
-    }
-    return rc;
 }
 
 /* --- looking --- */
@@ -169,14 +123,6 @@ static void note_log_size(struct lb *lb)
     lb->log_size = stat(path, &status) == 0 ? status.st_size : 0;
 }
 
-/* "[ALERT] (12) : config : what" to "what". */
-static const char *words_of(const char *line)
-{
-    const char *at = strstr(line, " : ");
-
-    return at ? at + 3 : line;
-}
-
 /* Old lines go to a file beside it when it has become large: each back end that comes or goes is
  * one.
  */
@@ -219,164 +165,36 @@ static void last_words(const struct lb *lb, char *text, size_t size)
         while (!text[0] && fgets(line, sizeof line, log)) {
             line[strcspn(line, "\n")] = '\0';
             if (is_reason(line)) {
-                snprintf(text, size, "%.*s", (int)size - 1, words_of(line));
+                snprintf(text, size, "%.*s", (int)size - 1, lb_words_of(line));
             }
         }
     }
     fclose(log);
 }
 
-/* --- the configuration --- */
-
-static void find_user(struct lb_paths *paths)
-{
-    const struct passwd *user = getpwnam("haproxy");
-
-    paths->uid = user ? user->pw_uid : NOBODY;
-    paths->gid = user ? user->pw_gid : NOBODY;
-}
-
-static int can_be_loaded(const struct lb_wanted *w)
-{
-    return !w->is_refused && !w->problem[0];
-}
-
-/* Of all that can be loaded, or of one. The caller frees it. */
-static char *configuration(const struct lb *lb, const struct lb_wanted *only)
-{
-    struct buf out = BUF_INIT(LB_CONFIG_MAX);
-    struct lb_paths paths = {
-        .folder = lb->folder, .socket = lb->socket, .state = lb->state, .chroot = lb->chroot};
-
-    find_user(&paths);
-    lb_config_global(&out, &paths);
-    omap_foreach (e, &lb->wanted) {
-        const struct lb_wanted *w = e->value;
-        if (only ? w == only : can_be_loaded(w)) {
-            lb_config_section(&out, w->proxy, w->spec, &paths);
-        }
-    }
-    return out.data;
-}
-
-static int write_certificates(const struct lb *lb, struct error *error)
-{
-    char file[LB_PROXY_SIZE + 8];
-    int rc = 0;
-
-    omap_foreach (e, &lb->wanted) {
-        const struct lb_wanted *w = e->value;
-        lb_certificate_name(w->proxy, file, sizeof file);
-        _cleanup_free_ char *path = xasprintf("%s/%s", lb->folder, file);
-        if (rc < 0 || !lb_has_tls(w->spec) || access(path, F_OK) == 0) {
-            continue; /* its name says what is in it */
-        }
-        char *text =
-            xasprintf("%s\n%s", json_string_value(json_object_get(w->spec, "certificate")),
-                      json_string_value(json_object_get(w->spec, "secret")));
-        rc = write_text(path, text, error);
-        mem_wipe(text, strlen(text));
-        free(text);
-    }
-    return rc;
-}
-
-/* 0, or what haproxy has against the configuration in the file. */
-static int check_file(const char *path, struct error *error)
-{
-    _cleanup_buf_ struct buf words = BUF_INIT(1 << 20);
-    struct spawn spawn = {.argv = (const char *[]){"haproxy", "-c", "-f", path, NULL},
-                          .err = &words};
-    int rc = spawn_run(&spawn);
-
-    if (rc == -ENOENT) {
-        return error_set(error, 501, NULL,
-                         "the program haproxy is missing: install the package haproxy");
-    }
-    if (rc <= 0) {
-        return failed(rc, error, "run", "haproxy -c");
-    }
-    const char *alert = words.data ? strstr(words.data, "[ALERT]") : NULL;
-    const char *line = words_of(alert ? alert : words.data ? words.data : "");
-    return error_set(error, 400, NULL, "haproxy refuses its configuration: %.*s",
-                     (int)strcspn(line, "\n"), line);
-}
-
-static int write_and_check(struct lb *lb, const struct lb_wanted *only, struct error *error)
-{
-    _cleanup_free_ char *path = xasprintf("%s.new", lb->config);
-    _cleanup_free_ char *text = configuration(lb, only);
-    int rc = write_text(path, text, error);
-
-    return rc < 0 ? rc : check_file(path, error);
-}
-
-/* Of those that aren't loaded as they should be, who is it? Nobody may keep the others from being
- * changed. 1: somebody was found. */
-static int find_refused(struct lb *lb)
-{
-    struct error error;
-    int found = 0;
-
-    omap_foreach (e, &lb->wanted) {
-        struct lb_wanted *w = e->value;
-        if (can_be_loaded(w) && !lb_wanted_is_loaded(lb, w) &&
-            write_and_check(lb, w, &error) == -EINVAL) {
-            w->is_refused = found = 1;
-            snprintf(w->problem, sizeof w->problem, "%.299s", error.detail);
-        }
-    }
-    return found;
-}
-
-static int make_configuration(struct lb *lb, struct error *error)
-{
-    _cleanup_free_ char *path = xasprintf("%s.new", lb->config);
-    int rc = fault_point();
-
-    rc = rc < 0 ? rc : file_make_folder(lb->folder, 0700);
-    rc = rc < 0 ? rc : file_make_folder(lb->chroot, 0755);
-    rc = failed(rc, error, "make", lb->folder);
-    rc = rc < 0 ? rc : write_certificates(lb, error);
-    rc = rc < 0 ? rc : write_and_check(lb, NULL, error);
-    if (rc == -EINVAL && find_refused(lb)) {
-        rc = write_and_check(lb, NULL, error);
-    }
-    if (rc == 0 && rename(path, lb->config) < 0) {
-        rc = failed(-errno, error, "write", lb->config);
-    }
-    return rc;
-}
-
 /* --- start and reload --- */
-
-static const char *new_name(void *arg, const char *service)
-{
-    const struct lb *lb = arg;
-    const struct lb_wanted *w = omap_get(&lb->wanted, service);
-
-    return w ? w->proxy : NULL;
-}
-
-/* Who was down is down for the next worker, from its first moment on. */
-static int write_servers(struct lb *lb, struct error *error)
-{
-    _cleanup_free_ char *text = NULL;
-
-    if (lb->is_running && lb->stat.servers_text) {
-        text = lb_stat_renamed(lb->stat.servers_text, new_name, lb);
-    }
-    return write_text(lb->state, text && *text ? text : "1\n", error);
-}
 
 static size_t count_loadable(const struct lb *lb)
 {
     size_t len = 0;
 
     omap_foreach (e, &lb->wanted) {
-        len += (size_t)can_be_loaded(e->value);
+        len += (size_t)lb_can_be_loaded(e->value);
     }
     return len;
+}
+
+/* Other changes may come before that is loaded. */
+static void note_loading(struct lb *lb)
+{
+    omap_clear(&lb->loading, NULL);
+    omap_foreach (e, &lb->wanted) {
+        const struct lb_wanted *w = e->value;
+        if (lb_can_be_loaded(w)) {
+            omap_put(&lb->loading, w->proxy, lb);
+        }
+    }
+    lb->reload_usec = clock_monotonic_usec();
 }
 
 int lb_process_load(struct lb *lb, struct error *error)
@@ -390,8 +208,8 @@ int lb_process_load(struct lb *lb, struct error *error)
     if (count_loadable(lb) == 0) {
         return lb_process_stop(lb, error);
     }
-    int rc = make_configuration(lb, error);
-    rc = rc < 0 ? rc : write_servers(lb, error);
+    int rc = lb_files_make(lb, error);
+    rc = rc < 0 ? rc : lb_files_write_servers(lb, error);
     if (rc < 0) {
         return rc;
     }
@@ -402,7 +220,7 @@ int lb_process_load(struct lb *lb, struct error *error)
     lb_counters_take(lb);
     if (lb->is_running) {
         rc = children_signal(lb->children, LB_CHILD, SIGUSR2);
-        failed(rc, error, "reload", "haproxy");
+        lb_failed(rc, error, "reload", "haproxy");
     } else {
         rc = children_ensure(lb->children, LB_CHILD, argv, on_ended, lb, error);
         lb->is_running = rc >= 0;
@@ -410,45 +228,19 @@ int lb_process_load(struct lb *lb, struct error *error)
     if (rc < 0) {
         return rc;
     }
-    lb->reload_usec = clock_monotonic_usec();
+    note_loading(lb);
     return -EAGAIN;
-}
-
-static int is_stale_certificate(const struct lb *lb, const char *file)
-{
-    char name[LB_PROXY_SIZE + 8];
-    size_t size = strlen(file);
-
-    if (size < 4 || strcmp(file + size - 4, ".pem") != 0) {
-        return 0;
-    }
-    omap_foreach (e, &lb->wanted) {
-        lb_certificate_name(((const struct lb_wanted *)e->value)->proxy, name, sizeof name);
-        if (strcmp(name, file) == 0) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-static int keep_but_stale(const struct lb *lb, const char *file)
-{
-    return !is_stale_certificate(lb, file);
 }
 
 /* The running configuration is the one that was written? */
 static int is_loaded(const struct lb *lb)
 {
-    size_t loaded = 0;
-
-    omap_foreach (e, &lb->wanted) {
-        const struct lb_wanted *w = e->value;
-        if (can_be_loaded(w) && !lb_wanted_is_loaded(lb, w)) {
+    omap_foreach (e, &lb->stat.proxies) {
+        if (!omap_get(&lb->loading, ((const struct lb_proxy *)e->value)->name)) {
             return 0;
         }
-        loaded += (size_t)can_be_loaded(w);
     }
-    return lb->has_stat && loaded == lb->stat.proxies.len;
+    return lb->has_stat && lb->stat.proxies.len == lb->loading.len;
 }
 
 int lb_process_settle(struct lb *lb, struct error *error)
@@ -458,7 +250,7 @@ int lb_process_settle(struct lb *lb, struct error *error)
     if (is_loaded(lb)) {
         lb->reload_usec = 0;
         lb->problem[0] = '\0';
-        return remove_files(lb, keep_but_stale, error);
+        return lb_files_sweep(lb, error);
     }
     if (clock_monotonic_usec() - lb->reload_usec < SETTLE_USEC) {
         last_words(lb, words, sizeof words);
@@ -518,7 +310,7 @@ int lb_process_stop(struct lb *lb, struct error *error)
     int rc = children_stop(lb->children, LB_CHILD, lb->hung_usec ? 0 : END_MSEC);
 
     if (rc < 0) {
-        return failed(rc, error, "stop", "haproxy");
+        return lb_failed(rc, error, "stop", "haproxy");
     }
     kill_workers(lb);
     forget_daemon(lb);
@@ -530,10 +322,7 @@ int lb_process_remove(struct lb *lb, struct error *error)
 {
     int rc = lb_process_stop(lb, error);
 
-    rc = rc < 0 ? rc : remove_files(lb, NULL, error);
-    if (rc == 0 && rmdir(lb->folder) < 0 && errno != ENOENT) {
-        rc = failed(-errno, error, "remove", lb->folder);
-    }
+    rc = rc < 0 ? rc : lb_files_remove(lb, error);
     lb->problem[0] = '\0';
     return rc;
 }

@@ -7,32 +7,56 @@
 #include "lib/mem.h"
 #include "services/lb/lb-driver.h"
 
-int lb_wanted_put(struct lb *lb, const char *name, const json_t *spec, struct error *error)
+static struct lb_wanted *wanted_get(struct lb *lb, const char *name)
 {
     struct lb_wanted *w = omap_get(&lb->wanted, name);
-    char proxy[LB_PROXY_SIZE];
-    int rc = lb_spec_check(spec, error);
 
-    if (rc < 0) {
-        return rc;
-    }
-    if (w && json_equal(w->spec, (json_t *)spec)) {
-        return 0;
-    }
     if (!w) {
         w = xnew(struct lb_wanted);
         snprintf(w->name, sizeof w->name, "%s", name);
         omap_put(&lb->wanted, name, w);
     }
-    lb_proxy_name(name, spec, proxy);
-    if (strcmp(proxy, w->proxy) != 0) {
-        w->is_refused = 0;
-        w->problem[0] = '\0';
-        memcpy(w->proxy, proxy, sizeof proxy);
-    }
+    return w;
+}
+
+static void use(struct lb_wanted *w, json_t *spec)
+{
+    lb_proxy_name(w->name, spec, w->proxy);
     json_decref(w->spec);
-    w->spec = json_incref((json_t *)spec);
+    w->spec = json_incref(spec);
+}
+
+int lb_wanted_put(struct lb *lb, const char *name, const json_t *spec, struct error *error)
+{
+    int rc = lb_spec_check(spec, error);
+
+    if (rc < 0) {
+        return rc;
+    }
+    struct lb_wanted *w = wanted_get(lb, name);
+    if (w->asked && json_equal(w->asked, (json_t *)spec)) {
+        return 0;
+    }
+    if (lb_wanted_is_loaded(lb, w)) {
+        json_decref(w->before);
+        w->before = json_incref(w->spec);
+    }
+    json_decref(w->asked);
+    w->asked = json_incref((json_t *)spec);
+    w->is_refused = w->has_fallback = 0;
+    w->problem[0] = '\0';
+    use(w, w->asked);
     return 0;
+}
+
+void lb_wanted_refuse(struct lb_wanted *w, const char *why)
+{
+    w->is_refused = 1;
+    snprintf(w->problem, sizeof w->problem, "%.299s", why);
+    if (w->before && !json_equal(w->before, w->asked)) {
+        w->has_fallback = 1;
+        use(w, w->before);
+    }
 }
 
 static void free_wanted(void *value)
@@ -40,7 +64,9 @@ static void free_wanted(void *value)
     struct lb_wanted *w = value;
 
     if (w) {
+        json_decref(w->asked);
         json_decref(w->spec);
+        json_decref(w->before);
     }
     free(w);
 }
