@@ -108,6 +108,8 @@ def without_haproxy(host):
 def test_missing(net):
     host = net.host(FRONT)
     with without_haproxy(host):
+        wait_for("a word before there is a service", lambda: "install the package haproxy"
+                 in lb_state(net, FRONT)["message"], 70)
         net.api.post("/lb/services", {"id": "web", "spec": spec()})
         wait_for("a word", lambda: "install the package haproxy"
                  in lb_state(net, FRONT).get("message", ""), 20)

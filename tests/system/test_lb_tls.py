@@ -4,7 +4,7 @@ import subprocess
 import pytest
 
 from lab.processes import wait_for
-from lb_helpers import Backend, change, make, master, remove_all, status
+from lb_helpers import Backend, change, lb_state, make, master, remove_all, status
 
 LAB = {"nodes": 2, "clouds": 1, "services": ["vpn", "lb"]}
 FRONT, ONE, CLIENT = "Agent.1", "Agent.2", "Server"
@@ -84,6 +84,7 @@ def test_what_haproxy_refuses(net, tmp_path):
     net.api.patch("/lb/services/shop", {"spec": {"tls": {"certificate": weak, "key": weak_key}}})
     wait_for("a word", lambda: "haproxy refuses its configuration" in status(net, "shop")["problem"],
              10)
+    wait_for("the node's word", lambda: lb_state(net, FRONT)["state"] == "degraded", 10)
     assert get(net, "shop.example.org", certificate) == ONE
     assert net.api.patch("/lb/services/plain?wait=applied", {"spec": {"algorithm": "source"}})[
         "status"]["problem"] == ""

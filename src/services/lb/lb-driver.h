@@ -130,6 +130,9 @@ int lb_files_remove(struct lb *lb, struct error *error);
 
 /* --- lb-process.c --- */
 
+#define LB_MISSING "the program haproxy is missing: install the package haproxy"
+/* Is the program there? */
+int lb_process_is_installed(void);
 void lb_process_init(struct lb *lb);
 void lb_process_done(struct lb *lb);
 /* Sees whether it runs, and what it says of itself. */

@@ -136,8 +136,7 @@ static int check_file(const char *path, struct error *error)
     int rc = spawn_run(&spawn);
 
     if (rc == -ENOENT) {
-        return error_set(error, 501, NULL,
-                         "the program haproxy is missing: install the package haproxy");
+        return error_set(error, 501, NULL, LB_MISSING);
     }
     if (rc <= 0) {
         return lb_failed(rc, error, "run", "haproxy -c");

@@ -30,6 +30,21 @@ static const char *const NO_ARGUMENTS[] = {NULL};
 
 /* --- life --- */
 
+int lb_process_is_installed(void)
+{
+    const char *path = getenv("PATH");
+    _cleanup_free_ char *folders = xstrdup(path ? path : "");
+
+    for (char *save = NULL, *folder = strtok_r(folders, ":", &save); folder;
+         folder = strtok_r(NULL, ":", &save)) {
+        _cleanup_free_ char *program = xasprintf("%s/haproxy", folder);
+        if (access(program, X_OK) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 void lb_process_init(struct lb *lb)
 {
     lb->folder = xasprintf("%s/lb", lb->env->run_dir);

@@ -75,42 +75,58 @@ static json_t *front_status(const struct lb *lb, const struct lb_wanted *w)
                      (json_int_t)(proxy ? proxy->rate : 0), "backends", backends);
 }
 
+struct summary {
+    size_t failed, loaded;
+    int is_missing; /* the program, while there is no service that would say so */
+    char message[400];
+};
+
 /* One bad service doesn't make the others so: "degraded". */
-static const char *state_of(const struct lb *lb, size_t failed, size_t loaded)
+static const char *state_of(const struct lb *lb, const struct summary *s)
 {
-    if (lb->wanted.len == 0 || (loaded == lb->wanted.len && !lb->hung_usec)) {
+    if (s->is_missing) {
+        return "failed";
+    }
+    if (s->loaded == lb->wanted.len && s->failed == 0 && !lb->hung_usec) {
         return "running";
     }
-    if (lb->hung_usec || (failed > 0 && loaded > 0)) {
+    if (lb->hung_usec || (s->failed > 0 && s->loaded > 0)) {
         return "degraded";
     }
-    return failed > 0 || lb->problem[0] ? "failed" : "starting";
+    return s->failed > 0 || lb->problem[0] ? "failed" : "starting";
+}
+
+static const char *message_of(const struct lb *lb, struct summary *s)
+{
+    if (lb->hung_usec) {
+        return "haproxy doesn't answer";
+    }
+    if (lb->problem[0] || s->is_missing) {
+        return s->is_missing ? LB_MISSING : lb->problem;
+    }
+    if (!s->message[0]) {
+        snprintf(s->message, sizeof s->message, "%zu service%s", lb->wanted.len,
+                 lb->wanted.len == 1 ? "" : "s");
+    }
+    return s->message;
 }
 
 json_t *lb_report(void *self)
 {
     const struct lb *lb = self;
     json_t *fronts = json_array();
-    size_t failed = 0, loaded = 0;
-    char message[400] = "";
+    struct summary s = {.is_missing = lb->wanted.len == 0 && !lb_process_is_installed()};
 
     omap_foreach (e, &lb->wanted) {
         const struct lb_wanted *w = e->value;
         json_array_append_new(fronts, front_status(lb, w));
-        failed += w->problem[0] != '\0';
-        loaded += (size_t)lb_wanted_is_loaded(lb, w);
-        if (w->problem[0] && !message[0]) {
-            snprintf(message, sizeof message, "%s: %s", w->name, w->problem);
+        s.failed += w->problem[0] != '\0';
+        s.loaded += (size_t)lb_wanted_is_loaded(lb, w);
+        if (w->problem[0] && !s.message[0]) {
+            snprintf(s.message, sizeof s.message, "%s: %s", w->name, w->problem);
         }
     }
-    if (lb->hung_usec) {
-        snprintf(message, sizeof message, "haproxy doesn't answer");
-    } else if (lb->problem[0]) {
-        snprintf(message, sizeof message, "%s", lb->problem);
-    } else if (!message[0]) {
-        snprintf(message, sizeof message, "%zu service%s", lb->wanted.len,
-                 lb->wanted.len == 1 ? "" : "s");
-    }
-    return json_pack("{s:s, s:s, s:o}", "state", state_of(lb, failed, loaded), "message", message,
-                     "fronts", fronts);
+    const char *message = message_of(lb, &s);
+    return json_pack("{s:s, s:s, s:o}", "state", state_of(lb, &s), "message", message, "fronts",
+                     fronts);
 }
