@@ -93,8 +93,8 @@ int pki_make_client(struct pki *pki, const char *name, char **ret_key_pem, char 
 int pki_csr_key_id(const char *csr_pem, char **ret_key_id, struct error *error);
 
 /* Of a service that clients reach by TLS (a load balancer): key and certificate, from the server
- * intermediate, for host names and addresses, NULL-terminated. Wipe the key. It is no certificate
- * of a cnsmod: agents don't take it for one. */
+ * intermediate, for host names and addresses, NULL-terminated: 400 at "/names" for one of the
+ * listener's. Wipe the key. It is no certificate of a cnsmod: agents don't take it for one. */
 int pki_make_service(struct pki *pki, const char *name, const char *const *names,
                      char **ret_key_pem, char **ret_chain_pem, int64_t *ret_expires_usec,
                      struct error *error);

@@ -10,6 +10,26 @@ enum {
 
 /* --- made here --- */
 
+/* With a name of the listener's the holder could stand in the server's place, for people: agents
+ * look at the role. */
+static int check_names(const struct pki *pki, const char *const *names, struct error *error)
+{
+    struct x509_pair own = {0};
+    int rc = 0;
+
+    if (pair_read_certificate(pki->folder, "server", &own, NULL) < 0) {
+        return 0; /* there is no listener yet */
+    }
+    for (size_t i = 0; rc == 0 && names[i]; i++) {
+        if (x509_has_name(own.cert, names[i])) {
+            rc = error_set(error, 400, "/names",
+                           "\"names\": %.100s is the CNSMO server's own name", names[i]);
+        }
+    }
+    x509_pair_done(&own);
+    return rc;
+}
+
 int pki_make_service(struct pki *pki, const char *name, const char *const *names,
                      char **ret_key_pem, char **ret_chain_pem, int64_t *ret_expires_usec,
                      struct error *error)
@@ -24,8 +44,9 @@ int pki_make_service(struct pki *pki, const char *name, const char *const *names
     };
     const struct x509_pair *authority = &generation_active(pki, PKI_SERVER)->pair;
     struct x509_pair pair = {0};
-    int rc = x509_pair_new(&request, authority, &pair, error);
+    int rc = check_names(pki, names, error);
 
+    rc = rc < 0 ? rc : x509_pair_new(&request, authority, &pair, error);
     if (rc < 0) {
         return rc;
     }

@@ -34,21 +34,6 @@ static void seal_key(struct api *api, json_t *sealed, const char *key, int64_t e
 
 /* --- from the authority --- */
 
-/* A host name of the server's own would let an operator of a service stand in its place. */
-static int check_names(const struct api *api, const char *const *names, struct error *error)
-{
-    for (size_t i = 0; names[i]; i++) {
-        for (size_t j = 0; api->advertise[j]; j++) {
-            size_t size = strcspn(api->advertise[j], ":");
-            if (strlen(names[i]) == size && strncasecmp(names[i], api->advertise[j], size) == 0) {
-                return error_set(error, 400, "/spec/tls/names",
-                                 "\"names\": %.100s is the CNSMO server's own name", names[i]);
-            }
-        }
-    }
-    return 0;
-}
-
 static int make_certificate(struct api *api, const char *id, const json_t *tls, json_t *sealed,
                             struct error *error)
 {
@@ -66,12 +51,13 @@ static int make_certificate(struct api *api, const char *id, const json_t *tls, 
         }
         names[i] = json_string_value(name);
     }
-    int rc = check_names(api, names, error);
-    rc = rc < 0 ? rc : pki_make_service(api->pki, id, names, &key, &chain, &expires_usec, error);
+    int rc = pki_make_service(api->pki, id, names, &key, &chain, &expires_usec, error);
     if (rc == 0) {
         seal_key(api, sealed, key, expires_usec);
         json_object_set_new(sealed, "certificate", json_string(chain));
         json_object_set_new(sealed, "names", json_deep_copy(given ? given : json_null()));
+    } else {
+        error_prefix(error, "/spec/tls");
     }
     wipe(key);
     return rc;

@@ -86,6 +86,8 @@ ONE_OF = '"backends" must have exactly one of "selector", "pattern" and "nodes"'
      '"tls": a certificate and "fromCa" exclude each other'),
     (spec(tls={"fromCa": True, "names": ["127.0.0.1"]}), 400, "/spec/tls/names",
      '"names": 127.0.0.1 is the CNSMO server\'s own name'),
+    (spec(tls={"fromCa": True, "names": ["x", "LocalHost"]}), 400, "/spec/tls/names",
+     '"names": LocalHost is the CNSMO server\'s own name'),
 ])
 def test_refused(api, body, status, pointer, sentence):
     assert problem(post(api, "web", body), status, pointer) == sentence
