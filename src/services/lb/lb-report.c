@@ -7,7 +7,9 @@
 #include "services/lb/lb-driver.h"
 
 enum {
-    BACKENDS_SHOWN_MAX = 200, /* of one service */
+    /* A status is one line on the link (link.h: 1 MiB). */
+    FRONTS_SHOWN_MAX = 500,
+    BACKENDS_SHOWN_MAX = 2000, /* of all services */
 };
 
 /* In one word; HAProxy has many ("UP 1/3", "DOWN (agent)", "no check"). */
@@ -53,7 +55,7 @@ static const char *front_state(const struct lb *lb, const struct lb_wanted *w)
     return lb->problem[0] ? "failed" : "starting";
 }
 
-static json_t *front_status(const struct lb *lb, const struct lb_wanted *w)
+static json_t *front_status(const struct lb *lb, const struct lb_wanted *w, size_t *shown)
 {
     const struct lb_proxy *proxy = omap_get(&lb->stat.proxies, w->name);
     json_t *backends = json_array(), *backend;
@@ -64,7 +66,7 @@ static json_t *front_status(const struct lb *lb, const struct lb_wanted *w)
     size_t i;
 
     json_array_foreach (json_object_get(w->spec, "backends"), i, backend) {
-        if (i < BACKENDS_SHOWN_MAX) {
+        if ((*shown)++ < BACKENDS_SHOWN_MAX) {
             json_array_append_new(backends, backend_status(backend, proxy));
         }
     }
@@ -78,6 +80,7 @@ static json_t *front_status(const struct lb *lb, const struct lb_wanted *w)
 struct summary {
     size_t failed, loaded;
     int is_missing; /* the program, while there is no service that would say so */
+    size_t shown;   /* back ends */
     char message[400];
 };
 
@@ -119,7 +122,9 @@ json_t *lb_report(void *self)
 
     omap_foreach (e, &lb->wanted) {
         const struct lb_wanted *w = e->value;
-        json_array_append_new(fronts, front_status(lb, w));
+        if (json_array_size(fronts) < FRONTS_SHOWN_MAX) {
+            json_array_append_new(fronts, front_status(lb, w, &s.shown));
+        }
         s.failed += w->problem[0] != '\0';
         s.loaded += (size_t)lb_wanted_is_loaded(lb, w);
         if (w->problem[0] && !s.message[0]) {
