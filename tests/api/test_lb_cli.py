@@ -43,6 +43,8 @@ def test_from_add_to_delete(own, cli):
     assert "status.fronts" in cli.out("lb", "service", "show", "web")
     cli.out("lb", "service", "set", "web", "--drain", "Web.1", "--wait")
     assert [b["drain"] for b in resource(own)["backends"]] == [True, False]
+    cli.out("lb", "service", "set", "web", "--drain", "", "--wait")
+    assert [b["drain"] for b in resource(own)["backends"]] == [False, False]
     assert cli.out("lb", "service", "delete", "web", "--wait") == ""
     assert "lb/service/web/Front.1" not in own.front.resources
 
