@@ -80,6 +80,7 @@ static void settle(struct fw *fw)
     omap_foreach (e, &fw->counts) {
         struct fw_count *count = e->value;
         if (count->sum_packets < count->packets || count->sum_bytes < count->bytes) {
+            fw->is_urgent = 1; /* what is only in the base is nowhere else */
             count->base_packets += count->packets - count->sum_packets;
             count->base_bytes +=
                 count->bytes > count->sum_bytes ? count->bytes - count->sum_bytes : 0;
@@ -146,10 +147,10 @@ int fw_counters_tell(struct fw *fw)
 
 void fw_counters_gone(struct fw *fw, const char *id)
 {
+    _cleanup_free_ char *name = told_name(id); /* `id` may be the map's */
     struct fw_count *count = omap_del(&fw->counts, id);
 
     if (count && count->told_packets > 0 && fw->env->count_gone) {
-        _cleanup_free_ char *name = told_name(id);
         fw->env->count_gone(fw->env->count_arg, name);
     }
     fw->unsaved |= count != NULL;
@@ -231,6 +232,7 @@ void fw_counters_save(struct fw *fw, int now)
     _cleanup_free_ char *path = path_of(fw);
     int64_t usec = clock_monotonic_usec();
 
+    now = now || fw->is_urgent;
     if (!fw->unsaved || (!now && usec < fw->saved_usec + SAVE_SEC * 1000000LL)) {
         return;
     }
@@ -241,7 +243,7 @@ void fw_counters_save(struct fw *fw, int now)
                  NULL);
         return;
     }
-    fw->unsaved = 0;
+    fw->unsaved = fw->is_urgent = 0;
 }
 
 int fw_counters_forget(struct fw *fw, struct error *error)

@@ -75,7 +75,7 @@ struct fw {
     int others_dirty; /* others' tables may drop by default */
     char *others;     /* the first that does, in words; "" */
 
-    int unsaved;
+    int unsaved, is_urgent; /* the file has older numbers; and so has the kernel */
     int64_t saved_usec;
 };
 

@@ -1,10 +1,12 @@
 /* fw-lockout.c - changes that would cut a node's agent off from the server, or everybody from the
- * node's ssh: by the verdict on the packets that these need, before the change and after it.
+ * node's ssh or from the server itself: by the verdict on the packets that these need, before the
+ * change and after it.
  *
  *     link   to the server's port, new and established; back from it, established
  *     ssh    to tcp port 22 on the public side, new and established, and back: from one source at
  *            least. Of all sources those are looked at where a rule's prefix begins or has just
  *            ended: no other ones can differ.
+ *     server on the server's own machine the same for the port of the agents' links
  *
  * Looked at are only changes of what could matter: a rule that drops from a few addresses, none of
  * them the server's, costs no walk over the others. So many such rules that together cover
@@ -22,7 +24,7 @@ enum {
     LINKS_MAX = 16, /* addresses that a node's link may come from */
 };
 
-static const struct fw_range EPHEMERAL = {32768, 60999}, SSH = {SSH_PORT, SSH_PORT};
+static const struct fw_range EPHEMERAL = {32768, 60999};
 
 /* A rule with where it holds. */
 struct placed {
@@ -201,6 +203,7 @@ static struct fw_policy policy_of(const struct lockout *l, const char *node, int
 
 struct link {
     int is_known;
+    int is_server; /* the server runs on this machine: others' links arrive here */
     struct ip4_endpoint server;
     uint32_t addresses[LINKS_MAX]; /* that the node may have at its end */
     size_t len;
@@ -231,15 +234,15 @@ static struct link link_of(const struct lockout *l, const char *node)
     for (size_t i = 0; i < json_array_size(addresses); i++) {
         add_address(&link, json_string_value(json_array_get(addresses, i)));
     }
-    if (link.len == 0 || json_array_has(addresses, from)) {
-        link.len = link.len > 0 && json_array_has(addresses, from) ? link.len : 0;
-        if (link.len == 0) {
-            add_address(&link, from);
-        }
+    if (link.len == 0) {
+        add_address(&link, from);
     }
-    link.is_known = ip4_endpoint_parse(json_get_string(seen, "server", ""), &link.server) == 0 &&
-                    ip4_parse(from, &address) == 0 && address != link.server.address &&
-                    !ip4_contains(LOOPBACK, link.server.address);
+    if (ip4_endpoint_parse(json_get_string(seen, "server", ""), &link.server) == 0 &&
+        ip4_parse(from, &address) == 0) {
+        link.is_server =
+            address == link.server.address || ip4_contains(LOOPBACK, link.server.address);
+        link.is_known = !link.is_server;
+    }
     return link;
 }
 
@@ -276,11 +279,15 @@ static void link_packets(const struct link *link, const uint32_t *own, struct fw
         between(packet(FW_IN, FW_ESTABLISHED, EPHEMERAL, port), &link->server.address, own);
 }
 
-static void ssh_packets(const uint32_t *own, const uint32_t *source, struct fw_packet packets[3])
+/* Those that somebody needs who connects to a port of the node. */
+static void visit_packets(uint16_t port, const uint32_t *own, const uint32_t *source,
+                          struct fw_packet packets[3])
 {
-    packets[0] = between(packet(FW_IN, FW_NEW, SSH, EPHEMERAL), source, own);
-    packets[1] = between(packet(FW_IN, FW_ESTABLISHED, SSH, EPHEMERAL), source, own);
-    packets[2] = between(packet(FW_OUT, FW_ESTABLISHED, EPHEMERAL, SSH), own, source);
+    struct fw_range range = {port, port};
+
+    packets[0] = between(packet(FW_IN, FW_NEW, range, EPHEMERAL), source, own);
+    packets[1] = between(packet(FW_IN, FW_ESTABLISHED, range, EPHEMERAL), source, own);
+    packets[2] = between(packet(FW_OUT, FW_ESTABLISHED, EPHEMERAL, range), own, source);
 }
 
 /* --- is it cut? --- */
@@ -336,7 +343,8 @@ static int is_reserved(uint32_t address)
     return address >> 24 == 0 || address >> 24 == 127 || address >> 28 >= 14;
 }
 
-static int ssh_works_from(const struct node_rules *r, const struct link *link, uint32_t source)
+static int works_from(const struct node_rules *r, const struct link *link, uint16_t port,
+                      uint32_t source)
 {
     struct fw_packet packets[3];
 
@@ -344,7 +352,7 @@ static int ssh_works_from(const struct node_rules *r, const struct link *link, u
         return 0;
     }
     for (size_t i = 0; i == 0 || i < link->len; i++) {
-        ssh_packets(link->len > 0 ? &link->addresses[i] : NULL, &source, packets);
+        visit_packets(port, link->len > 0 ? &link->addresses[i] : NULL, &source, packets);
         if (all_accepted(r, packets)) {
             return 1;
         }
@@ -352,32 +360,33 @@ static int ssh_works_from(const struct node_rules *r, const struct link *link, u
     return 0;
 }
 
-static int ssh_works_at_ends(const struct node_rules *r, const struct link *link,
-                             const struct fw_addresses *addresses)
+static int works_at_ends(const struct node_rules *r, const struct link *link, uint16_t port,
+                         const struct fw_addresses *addresses)
 {
     for (size_t i = 0; i < addresses->len; i++) {
         struct ip4_prefix prefix = addresses->list[i];
-        if (ssh_works_from(r, link, prefix.address) ||
-            ssh_works_from(r, link, (prefix.address | ~ip4_mask(prefix.len)) + 1)) {
+        if (works_from(r, link, port, prefix.address) ||
+            works_from(r, link, port, (prefix.address | ~ip4_mask(prefix.len)) + 1)) {
             return 1;
         }
     }
     return 0;
 }
 
-static int ssh_works(const struct node_rules *r, const struct link *link)
+/* From one source at least. */
+static int can_be_visited(const struct node_rules *r, const struct link *link, uint16_t port)
 {
     static const uint32_t AFTER_RESERVED[] = {0x01000000, 0x80000000};
 
     for (size_t i = 0; i < ARRAY_LEN(AFTER_RESERVED); i++) {
-        if (ssh_works_from(r, link, AFTER_RESERVED[i])) {
+        if (works_from(r, link, port, AFTER_RESERVED[i])) {
             return 1;
         }
     }
     for (size_t i = 0; i < r->len; i++) {
         const struct fw_rule *rule = r->rules[i];
-        if (ssh_works_at_ends(r, link,
-                              rule->direction == FW_IN ? &rule->source : &rule->destination)) {
+        if (works_at_ends(r, link, port,
+                          rule->direction == FW_IN ? &rule->source : &rule->destination)) {
             return 1;
         }
     }
@@ -396,12 +405,19 @@ static void check_node(struct lockout *l, const char *node)
         l->rc = error_set(l->error, 409, NULL,
                           "it would cut %s off from this server, which it reaches at %s:%u", node,
                           ip4_format(link.server.address, server), link.server.port);
-    } else if (!ssh_works(&after, &link) && ssh_works(&before, &link)) {
+    } else if (!can_be_visited(&after, &link, SSH_PORT) &&
+               can_be_visited(&before, &link, SSH_PORT)) {
         l->rc =
             error_set(l->error, 409, NULL,
                       "it would cut off ssh: nobody could reach port %d of %s any more; accept "
                       "it with a rule of a lower order first",
                       SSH_PORT, node);
+    } else if (link.is_server && !can_be_visited(&after, &link, link.server.port) &&
+               can_be_visited(&before, &link, link.server.port)) {
+        l->rc = error_set(l->error, 409, NULL,
+                          "it would cut all agents off from this server: nobody could reach port "
+                          "%u of %s any more; accept it with a rule of a lower order first",
+                          link.server.port, node);
     }
     free(before.rules);
     free(after.rules);
@@ -425,14 +441,14 @@ static int is_wide(const struct fw_rule *rule)
     return sources->len == 0 || rule->action == FW_ACCEPT;
 }
 
-/* Whatever its addresses are, does it look at a packet of ssh? */
-static int touches_ssh(const struct fw_rule *rule)
+/* Whatever its addresses are, does it look at what visitors of the port need? */
+static int touches_visits(const struct fw_rule *rule, uint16_t port)
 {
     struct fw_rule anywhere = *rule;
     struct fw_packet packets[3];
 
     anywhere.source.len = anywhere.destination.len = 0;
-    ssh_packets(NULL, NULL, packets);
+    visit_packets(port, NULL, NULL, packets);
     return is_wide(rule) &&
            (fw_rule_matches(&anywhere, &packets[0]) || fw_rule_matches(&anywhere, &packets[1]) ||
             fw_rule_matches(&anywhere, &packets[2]));
@@ -457,7 +473,9 @@ static void on_node_of_rule(void *arg, const char *node)
     const struct touching *t = arg;
     struct link link = link_of(t->lockout, node);
 
-    if (t->lockout->rc == 0 && (touches_ssh(t->rule) || touches_link(t->rule, &link))) {
+    if (t->lockout->rc == 0 &&
+        (touches_visits(t->rule, SSH_PORT) || touches_link(t->rule, &link) ||
+         (link.is_server && touches_visits(t->rule, link.server.port)))) {
         check_node(t->lockout, node);
     }
 }

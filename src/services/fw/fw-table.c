@@ -259,7 +259,7 @@ static int transact(struct fw *fw, const struct buf *commands, int only_elements
     fw->dirty = 1; /* unless all of the following works */
     rc = rc < 0 ? rc : note_made(fw, only_elements, error);
     if (rc < 0) {
-        return rc;
+        return rc == -ENOENT ? -EAGAIN : rc; /* it went again meanwhile */
     }
     fw_counters_read(fw);
     fw->unsaved |= fw->counts.len > 0;
@@ -319,8 +319,9 @@ int fw_commit(struct fw *fw, struct error *error)
     for (int i = 0; rc == -EAGAIN && i < TRIES; i++) {
         rc = commit_once(fw, error);
     }
-    if (rc == -EAGAIN) {
-        return error_set(error, 503, NULL, "nftables changes too fast");
+    if (rc < 0 && (rc == -EAGAIN || !error->detail[0])) {
+        return error_set(error, 503, NULL, "the nftables table %s can't be made: %s", FW_TABLE,
+                         rc == -EAGAIN ? "others change it all the time" : strerror(-rc));
     }
     return rc;
 }
