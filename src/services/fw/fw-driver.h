@@ -26,7 +26,6 @@ struct fw_entry {
     enum fw_kind kind;
     uint8_t is_wanted, in_kernel;
     uint64_t hash, kernel_hash;
-    json_t *spec; /* as last taken over; NULL: not wanted */
     union {
         struct fw_rule rule;
         struct {

@@ -37,8 +37,6 @@ void fw_entry_drop(struct fw_entry *entry)
     if (entry->is_wanted && entry->kind == FW_RULE) {
         fw_rule_done(&entry->rule);
     }
-    json_decref(entry->spec);
-    entry->spec = NULL;
     entry->is_wanted = 0;
 }
 
@@ -127,7 +125,8 @@ int fw_entry_take(struct fw *fw, const char *key, const json_t *spec, struct err
     if (!entry) {
         return error_set(error, 400, NULL, "\"%.100s\" is no key of the firewall's", key);
     }
-    if (entry->is_wanted && entry->spec == spec) {
+    uint64_t hash = hash_of(spec);
+    if (entry->is_wanted && entry->hash == hash) {
         return 0;
     }
     fw_entry_drop(entry);
@@ -137,8 +136,7 @@ int fw_entry_take(struct fw *fw, const char *key, const json_t *spec, struct err
     if (rc < 0) {
         return rc;
     }
-    entry->spec = json_incref((json_t *)spec);
-    entry->hash = hash_of(spec);
+    entry->hash = hash;
     entry->is_wanted = 1;
     return 0;
 }
