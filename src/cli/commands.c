@@ -88,6 +88,8 @@ static const struct option CLIENT_CONFIG_OPTIONS[] = {
             "it is undone."                                                                       \
     }
 
+static const struct option FORCED_OPTIONS[] = {FORCE_OPTION, WAIT_OPTION, DRY_RUN_OPTION, {0}};
+
 static const struct option FILTER_WRITE_OPTIONS[] = {
     FILTER_OPTIONS, FORCE_OPTION, WAIT_OPTION, DRY_RUN_OPTION, {0}};
 
@@ -286,6 +288,17 @@ static char *verb_arguments(const struct noun *noun, const struct verb *verb)
     return arguments;
 }
 
+static const struct option *fixed_options(const struct kind *kind, const struct verb *verb)
+{
+    int changes = verb->run == run_add || verb->run == run_set;
+
+    if (!is_object(kind)) {
+        return NULL;
+    }
+    return changes && kind->can_be_forced && verb->fixed == WRITE_OPTIONS ? FORCED_OPTIONS
+                                                                          : verb->fixed;
+}
+
 static void append_verb(struct commands *commands, const struct noun *noun,
                         const struct kind *kind, const struct verb *verb)
 {
@@ -297,7 +310,7 @@ static void append_verb(struct commands *commands, const struct noun *noun,
                          .summary = verb_summary(kind, verb),
                          .arguments_min = verb->arguments_min,
                          .arguments_max = verb->arguments_max + (unsigned)required_len,
-                         .fixed = is_object(kind) ? verb->fixed : NULL,
+                         .fixed = fixed_options(kind, verb),
                          .kind = kind,
                          .members = verb->has_members ? noun->members.items : NULL,
                          .members_len = verb->has_members ? noun->members.len : 0,

@@ -1,4 +1,5 @@
 /* api-doc.c - the OpenAPI 3.1 document, made from the table of routes and the kinds' schemas. */
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -353,15 +354,44 @@ static json_t *make_responses(const struct api *api, const struct api_route *rou
 
 /* --- the document --- */
 
+/* "GET /api/v2/sdn/filters/{id}" is getSdnFiltersId; of v1 getV1...: what generated clients call
+ * it.
+ */
+static char *operation_id(const struct api_route *route)
+{
+    const char *path = route->path;
+    struct buf name = BUF_INIT(256);
+    int upper = 1;
+
+    if (strncmp(path, API_BASE, strlen(API_BASE)) == 0) {
+        path += strlen(API_BASE);
+    } else if (strncmp(path, "/api", 4) == 0) {
+        path += 4;
+    }
+    for (const char *c = route->method; *c; c++) {
+        buf_printf(&name, "%c", tolower((unsigned char)*c));
+    }
+    for (; *path; path++) {
+        if (isalnum((unsigned char)*path)) {
+            buf_printf(&name, "%c", upper ? toupper((unsigned char)*path) : *path);
+            upper = 0;
+        } else {
+            upper = 1;
+        }
+    }
+    return name.data;
+}
+
 static json_t *make_operation(const struct api *api, const struct api_route *route)
 {
+    _cleanup_free_ char *id = operation_id(route);
     _cleanup_free_ char *role =
         xasprintf("%s%sLeast role: %s.", route->doc.description ? route->doc.description : "",
                   route->doc.description ? " " : "",
                   route->role == ROLE_NONE ? "none" : auth_role_name(route->role));
     json_t *operation =
-        json_pack("{s:s, s:s, s:[s], s:o, s:o, s:s}", "summary", route->doc.summary, "description",
-                  role, "tags",
+        json_pack("{s:s, s:s, s:s, s:[s], s:o, s:o, s:s}", "operationId", id, "summary",
+                  route->doc.summary, "description", role, "tags",
                   route->doc.tag           ? route->doc.tag
                   : route->kind            ? route->kind->name
                   : route->form == FORM_V1 ? "v1"
@@ -415,13 +445,15 @@ const json_t *doc_openapi(struct api *api)
 {
     if (!api->document) {
         api->document = json_pack(
-            "{s:s, s:{s:s, s:s, s:s, s:{s:s}}, s:[{s:o}, {s:o}], s:o, s:{s:o, s:o}}", "openapi",
-            "3.1.0", "info", "title", "CNSMO", "version", CNSMO_VERSION, "description",
+            "{s:s, s:[{s:s}], s:{s:s, s:s, s:s, s:{s:s, s:s}}, s:[{s:o}, {s:o}], s:o, "
+            "s:{s:o, s:o}}",
+            "openapi", "3.1.0", "servers", "url", "/", "info", "title", "CNSMO", "version",
+            CNSMO_VERSION, "description",
             "Network services across clouds. Objects have an id, a revision, a spec that you "
             "write and a status that the server computes.",
-            "license", "name", "Apache-2.0", "security", "bearer", json_array(), "cookie",
-            json_array(), "paths", make_paths(api), "components", "schemas", make_schemas(api),
-            "securitySchemes",
+            "license", "name", "Apache-2.0", "identifier", "Apache-2.0", "security", "bearer",
+            json_array(), "cookie", json_array(), "paths", make_paths(api), "components",
+            "schemas", make_schemas(api), "securitySchemes",
             parse("{\"bearer\":{\"type\":\"http\",\"scheme\":\"bearer\"},\"cookie\":{\"type\":"
                   "\"apiKey\",\"in\":\"cookie\",\"name\":\"__Host-cnsmo\",\"description\":"
                   "\"Writes also need an Origin that is the server's and the header "

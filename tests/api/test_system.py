@@ -69,6 +69,9 @@ def references(value):
 def test_openapi_is_whole(anybody):
     document = anybody.get("/api/v2/openapi.json").json()
     assert document["openapi"].startswith("3.1.")
+    names = [operation["operationId"] for methods in document["paths"].values()
+             for operation in methods.values()]
+    assert len(names) == len(set(names)) and "patchSdnFiltersId" in names
     schemas = document["components"]["schemas"]
     for reference in references(document):
         assert reference.rpartition("/")[2] in schemas, reference
