@@ -10,7 +10,6 @@
 
 enum {
     LISTING_SIZE_MAX = 64 << 20,
-    NFT_MSEC = 20000,
 };
 
 /* Without what nft adds: metainfo and handles. */
@@ -44,8 +43,7 @@ int nft_table_list(const char *family, const char *table, int flags, const char 
     _cleanup_buf_ struct buf out = BUF_INIT(LISTING_SIZE_MAX), err = BUF_INIT(4096);
     struct spawn spawn = {.argv = flags & NFT_TABLE_TERSE ? terse : whole,
                           .out = &out,
-                          .err = &err,
-                          .timeout_msec = NFT_MSEC};
+                          .err = &err};
     json_t *listing;
 
     int rc = spawn_run(&spawn);

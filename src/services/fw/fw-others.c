@@ -9,6 +9,7 @@
 
 enum {
     LISTING_SIZE_MAX = 4 << 20,
+    NFT_MSEC = 1000,
 };
 
 static int is_ours(const char *table)
@@ -49,15 +50,15 @@ const char *fw_others(struct fw *fw)
 {
     const char *const argv[] = {"nft", "-j", "list", "chains", NULL};
     _cleanup_buf_ struct buf out = BUF_INIT(LISTING_SIZE_MAX);
-    struct spawn spawn = {.argv = argv, .out = &out};
+    struct spawn spawn = {.argv = argv, .out = &out, .timeout_msec = NFT_MSEC};
     json_t *listing = NULL;
 
     if (fw->others_dirty && spawn_run(&spawn) == 0 && out.data &&
         json_parse(out.data, out.size, &listing, NULL) == 0) {
         free(fw->others);
         fw->others = describe(listing);
-        fw->others_dirty = 0;
     }
+    fw->others_dirty = 0; /* what fails now would fail again: at the next change */
     json_decref(listing);
     return fw->others ? fw->others : "";
 }

@@ -19,7 +19,7 @@
 enum {
     COMMANDS_SIZE_MAX = 60 << 20,
     LOOK_SIZE_MAX = 4096,
-    NFT_MSEC = 10000,
+    NFT_MSEC = 3000, /* and as much again for each 600 kB */
     TRIES = 5,
 };
 
@@ -221,7 +221,7 @@ static int run_nft(const struct buf *commands, struct error *error)
     struct spawn spawn = {.argv = argv,
                           .input = commands->data,
                           .input_size = commands->size,
-                          .timeout_msec = NFT_MSEC};
+                          .timeout_msec = NFT_MSEC + (unsigned)(commands->size / 200)};
     int rc = spawn_check(&spawn, error);
 
     return rc == -ENOENT
