@@ -90,17 +90,18 @@ def test_forced_it_is_undone(lab):
 def test_nft_is_missing(lab, fw):
     host = lab.host("Agent.1")
     fw.rule("reject", protocol="tcp", port="8080")
-    host.run(["sh", "-c", "mkdir -p /run/few; for one in /usr/local/bin/* /usr/sbin/* /usr/bin/*; do "
-              "case $one in */nft) ;; *) ln -sf $one /run/few/;; esac; done"])
     host.stop_agent()
     assert public(lab) == "refused"
     host.run(["nft", "delete", "table", "inet", "cnsmo_fw"])
-    host.start_agent(env={"PATH": "/run/few"})
+    host.run(["sh", "-ec", "mkdir -p /run/all /run/few; mount --bind /usr/sbin /run/all; "
+              "for one in /run/all/*; do ln -s $one /run/few/; done; rm /run/few/nft; "
+              "mount --bind /run/few /usr/sbin"])
+    host.start_agent()
     wait_for("a word about it", lambda: "install the package nftables" in status_of(
         lab, "Agent.1")["services"]["fw"]["message"], 20)
     assert status_of(lab, "Agent.1")["services"]["fw"]["state"] == "failed"
-    host.restart_agent()
-    wait_for("the rule", lambda: public(lab) == "refused", 20)
+    host.run(["umount", "/usr/sbin"])
+    wait_for("the rule", lambda: public(lab) == "refused", 40)
 
 
 HANGING = "#!/bin/sh\nexec sleep 1000\n"
@@ -109,7 +110,8 @@ HANGING = "#!/bin/sh\nexec sleep 1000\n"
 @pytest.mark.logs("isn't in force", "nft", "guard", "try again", "drift")
 def test_nft_hangs(lab, fw):
     host = lab.host("Agent.1")
-    host.run(["sh", "-c", "cat > /usr/local/bin/nft; chmod +x /usr/local/bin/nft"], stdin=HANGING)
+    host.run(["sh", "-ec", "cat > /run/hang; chmod +x /run/hang; "
+              "mount --bind /run/hang /usr/sbin/nft"], stdin=HANGING)
     try:
         lab.api.post("/fw/rules", {"spec": {"node": "Agent.1", "action": "reject",
                                             "protocol": "tcp", "port": "8080"}})
@@ -117,7 +119,7 @@ def test_nft_hangs(lab, fw):
             lab, "Agent.1")["services"]["fw"]["message"], 20)
         wait_pings(lab.host("Agent.2"), lab.overlay_address("Agent.1"))
     finally:
-        host.run(["rm", "/usr/local/bin/nft"])
+        host.run(["umount", "/usr/sbin/nft"])
     wait_for("the rule", lambda: public(lab) == "refused", 40)
     for rule in lab.api.get("/fw/rules")["items"]:
         lab.api.delete(f"/fw/rules/{rule['id']}?wait=applied&timeout=20")
