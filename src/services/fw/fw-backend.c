@@ -33,7 +33,7 @@ static void on_poll(uv_timer_t *timer)
     struct fw *fw = timer->data;
 
     /* What can't be read now is read next time: nothing is lost. */
-    int changed = !fw->dirty && fw_counters_read(fw) == 0 && fw_counters_tell(fw);
+    int changed = !fw->dirty && fw_counters_read(fw, NULL) == 0 && fw_counters_tell(fw);
     fw_counters_save(fw, 0);
     if (fw->present) {
         uv_timer_start(fw->poll, on_poll, changed ? POLL_BUSY_MSEC : POLL_MSEC, 0);

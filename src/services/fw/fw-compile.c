@@ -23,6 +23,7 @@ struct shape {
 
 struct building {
     struct fw_document *document;
+    const struct fw_marked *rules;
     struct buf counters, sets, chain;
     struct shape *shapes; /* of the document's sets */
     size_t *capacities;
@@ -181,7 +182,8 @@ static void add_element(struct building *b, struct fw_set *set, const char *key,
         set->elements = xrealloc(set->elements, *capacity * sizeof *set->elements);
     }
     struct fw_element *element = &set->elements[set->len++];
-    snprintf(element->key, sizeof element->key, "%s", key);
+    memcpy(element->key, key, sizeof element->key);
+    element->rule = (uint32_t)(marked - b->rules);
     snprintf(element->mark, sizeof element->mark, "%s.%016" PRIx64, marked->rule->id,
              marked->hash);
 }
@@ -415,34 +417,21 @@ static void sort_set(struct fw_set *set)
 
 /* --- rules whose elements are all others' --- */
 
-static int compare_words(const void *a, const void *b)
-{
-    return strcmp(a, b);
-}
-
 /* They leave no other trace in the table than a counter that stays zero. */
-static void add_shadowed(struct building *b, const struct fw_marked *rules, size_t len)
+static void add_shadowed(struct building *b, size_t len)
 {
     const struct fw_document *d = b->document;
-    size_t total = 0, at = 0;
+    _cleanup_free_ uint8_t *has_element = xcalloc(len + 1, 1);
 
     for (size_t i = 0; i < d->len; i++) {
-        total += d->sets[i].len;
-    }
-    _cleanup_free_ char(*marks)[FW_MARK_SIZE] = xcalloc(total + 1, sizeof *marks);
-    for (size_t i = 0; i < d->len; i++) {
         for (size_t k = 0; k < d->sets[i].len; k++) {
-            memcpy(marks[at++], d->sets[i].elements[k].mark, FW_MARK_SIZE);
+            has_element[d->sets[i].elements[k].rule] = 1;
         }
     }
-    qsort(marks, total, sizeof *marks, compare_words);
     for (size_t i = 0; i < len; i++) {
         struct shape shape;
-        char mark[FW_MARK_SIZE];
-        snprintf(mark, sizeof mark, "%s.%016" PRIx64, rules[i].rule->id, rules[i].hash);
-        if (has_shape(rules[i].rule, &shape) &&
-            !bsearch(mark, marks, total, sizeof *marks, compare_words)) {
-            write_mark(&b->counters, &rules[i]);
+        if (!has_element[i] && has_shape(b->rules[i].rule, &shape)) {
+            write_mark(&b->counters, &b->rules[i]);
         }
     }
 }
@@ -453,6 +442,7 @@ struct fw_document *fw_compile(struct fw_marked *rules, size_t len, const struct
                                const char *const *marks)
 {
     struct building b = {.document = xnew(struct fw_document),
+                         .rules = rules,
                          .counters = BUF_INIT(FRAME_SIZE_MAX),
                          .sets = BUF_INIT(FRAME_SIZE_MAX),
                          .chain = BUF_INIT(FRAME_SIZE_MAX)};
@@ -472,7 +462,7 @@ struct fw_document *fw_compile(struct fw_marked *rules, size_t len, const struct
     for (size_t i = 0; i < b.document->len; i++) {
         sort_set(&b.document->sets[i]);
     }
-    add_shadowed(&b, rules, len);
+    add_shadowed(&b, len);
     b.document->frame =
         xasprintf("table inet " FW_TABLE " {\n%s%s%s}\n", b.counters.data ? b.counters.data : "",
                   b.sets.data ? b.sets.data : "", chains.data ? chains.data : "");

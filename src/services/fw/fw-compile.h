@@ -39,6 +39,7 @@ struct fw_marked {
 struct fw_element {
     char key[FW_KEY_SIZE];
     char mark[FW_MARK_SIZE];
+    uint32_t rule; /* the index of its rule, once sorted */
 };
 
 struct fw_set {

@@ -51,15 +51,23 @@ static void add(struct fw *fw, const char *name, uint64_t packets, uint64_t byte
     }
 }
 
+struct reading {
+    struct fw *fw;
+    const char *set;
+    uint64_t elements;
+};
+
 static void on_element(void *arg, const struct nft_kernel_element *element)
 {
+    struct reading *reading = arg;
     char id[FW_MARK_SIZE];
     size_t len = strcspn(element->comment, ".");
 
-    if (len < sizeof id) {
+    reading->elements += fw_element_hash(reading->set, element);
+    if (element->packets > 0 && len < sizeof id) {
         memcpy(id, element->comment, len);
         id[len] = '\0';
-        add(arg, id, element->packets, element->bytes);
+        add(reading->fw, id, element->packets, element->bytes);
     }
 }
 
@@ -90,26 +98,32 @@ static void settle(struct fw *fw)
     }
 }
 
-int fw_counters_read(struct fw *fw)
+int fw_counters_read(struct fw *fw, uint64_t *ret_elements)
 {
+    struct reading reading = {.fw = fw};
     json_t *set;
     size_t i;
+    int rc = 0;
 
     omap_foreach (e, &fw->counts) {
         struct fw_count *count = e->value;
         count->sum_packets = count->sum_bytes = 0;
     }
-    int rc = fw->present
-                 ? nft_kernel_counters(fw->kernel, NFT_KERNEL_INET, FW_TABLE, on_counter, fw)
-                 : 0;
+    if (fw->present) {
+        rc = nft_kernel_counters(fw->kernel, NFT_KERNEL_INET, FW_TABLE, on_counter, fw);
+    }
     json_array_foreach (fw->sets, i, set) {
+        reading.set = json_string_value(set);
         if (rc == 0) {
-            rc = nft_kernel_elements(fw->kernel, NFT_KERNEL_INET, FW_TABLE, json_string_value(set),
-                                     on_element, fw);
+            rc = nft_kernel_elements(fw->kernel, NFT_KERNEL_INET, FW_TABLE, reading.set,
+                                     on_element, &reading);
         }
     }
     if (rc == 0) {
         settle(fw);
+    }
+    if (rc == 0 && ret_elements) {
+        *ret_elements = reading.elements;
     }
     return rc;
 }

@@ -100,10 +100,13 @@ int fw_table_observe(struct fw *fw, struct error *error);
 /* All that is wanted, in one transaction. */
 int fw_commit(struct fw *fw, struct error *error);
 void fw_table_load(struct fw *fw);
+/* Elements come in no order: their hashes are added up. */
+uint64_t fw_element_hash(const char *set, const struct nft_kernel_element *element);
 
 /* --- fw-counters.c --- */
 
-int fw_counters_read(struct fw *fw);
+/* Reads all; *ret_elements, unless NULL: what struct fw_look has of them. */
+int fw_counters_read(struct fw *fw, uint64_t *ret_elements);
 /* Tells totals that are new: 1 if there was one. */
 int fw_counters_tell(struct fw *fw);
 void fw_counters_gone(struct fw *fw, const char *id);

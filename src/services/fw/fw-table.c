@@ -91,16 +91,21 @@ static void found(struct fw *fw, const char *what, const char *id, size_t id_len
     entry->kernel_hash = strtoull(hash_text, NULL, 16);
 }
 
-/* Elements come in no order: their hashes are added up. */
+uint64_t fw_element_hash(const char *set, const struct nft_kernel_element *element)
+{
+    uint64_t one = hash(0xcbf29ce484222325, set, strlen(set));
+
+    one = hash(one, element->key, element->key_size);
+    return hash(one, element->comment, strlen(element->comment));
+}
+
 static void on_element(void *arg, const struct nft_kernel_element *element)
 {
     struct looking *looking = arg;
     const char *dot = strchr(element->comment, '.');
-    uint64_t one = hash(0xcbf29ce484222325, looking->set, strlen(looking->set));
 
-    one = hash(one, element->key, element->key_size);
-    looking->sum += hash(one, element->comment, strlen(element->comment));
-    if (looking->fw && dot) {
+    looking->sum += fw_element_hash(looking->set, element);
+    if (dot) {
         found(looking->fw, "r", element->comment, (size_t)(dot - element->comment), dot + 1);
     }
 }
@@ -117,10 +122,9 @@ static void on_counter(void *arg, const char *name, uint64_t packets, uint64_t b
     }
 }
 
-/* `finder` NULL: what the table is made of is known. */
-static int read_elements(struct fw *fw, struct fw *finder, uint64_t *ret_sum)
+static int read_elements(struct fw *fw, uint64_t *ret_sum)
 {
-    struct looking looking = {.fw = finder};
+    struct looking looking = {.fw = fw};
     json_t *set;
     size_t i;
     int rc = 0;
@@ -182,7 +186,7 @@ static int look_once(struct fw *fw, struct error *error)
     if (fw->present) {
         rc = nft_kernel_counters(fw->kernel, NFT_KERNEL_INET, FW_TABLE, on_counter, fw);
     }
-    rc = rc < 0 ? rc : read_elements(fw, fw, &look.elements);
+    rc = rc < 0 ? rc : read_elements(fw, &look.elements);
     fw->intact = rc == 0 && strcmp(look.structure, fw->made.structure) == 0 &&
                  look.elements == fw->made.elements;
     /* A table or set that went meanwhile: once more. */
@@ -246,7 +250,7 @@ static int note_made(struct fw *fw, int only_elements, struct error *error)
     if (!only_elements) {
         rc = list_structure(fw, fw->made.structure, error);
     }
-    return rc < 0 ? rc : read_elements(fw, NULL, &fw->made.elements);
+    return rc < 0 ? rc : fw_counters_read(fw, &fw->made.elements);
 }
 
 static int transact(struct fw *fw, const struct buf *commands, int only_elements,
@@ -254,14 +258,13 @@ static int transact(struct fw *fw, const struct buf *commands, int only_elements
 {
     uint32_t after = 0;
 
-    fw_counters_read(fw);
+    fw_counters_read(fw, NULL);
     int rc = commands->size > 0 ? run_nft(commands, error) : 0;
     fw->dirty = 1; /* unless all of the following works */
     rc = rc < 0 ? rc : note_made(fw, only_elements, error);
     if (rc < 0) {
         return rc == -ENOENT ? -EAGAIN : rc; /* it went again meanwhile */
     }
-    fw_counters_read(fw);
     fw->unsaved |= fw->counts.len > 0;
     rc = nft_kernel_generation(fw->kernel, &after);
     if (rc < 0 || after != fw->generation + (commands->size > 0)) {
