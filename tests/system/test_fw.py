@@ -1,7 +1,7 @@
 """Firewall rules, groups and policies on the lab's machines, with real connections."""
 import pytest
 
-from fw_helpers import TABLE, Firewall, listening, reach, table
+from fw_helpers import CONNECT, TABLE, Firewall, listening, reach, table
 from helpers import host_state, status_of, wait_connected, wait_pings
 from lab.api import ApiError
 from lab.processes import wait_for
@@ -192,6 +192,50 @@ def test_out_policy_needs_the_link(fw, lab):
     assert reach(lab.host("Agent.1"), lab.topology.address("Agent.2"), 22) == "dropped"
     fw.delete("policies", "quiet")
     assert reach(lab.host("Agent.1"), lab.topology.address("Agent.2"), 22) == "refused"
+
+
+@pytest.fixture
+def by_ipv6(lab):
+    """How somebody behind a device of Agent.1's own gets to its port by IPv6."""
+    host = lab.host("Agent.1")
+    for command in ("netns add six", "link add six0 type veth peer name six1 netns six",
+                    "addr add fd77::1/64 dev six0 nodad", "link set six0 up",
+                    "-n six addr add fd77::2/64 dev six1 nodad", "-n six link set six1 up"):
+        host.run(["ip", *command.split()])
+    yield lambda: host.out(["ip", "netns", "exec", "six", "python3", "-c", CONNECT, "tcp",
+                            "fd77::1", "8080", "0.7", "1"]).strip()
+    host.run(["ip", "link", "del", "six0"])
+    host.run(["ip", "netns", "del", "six"])
+
+
+def test_ipv6(fw, by_ipv6):
+    wait_for("the way", lambda: by_ipv6() == "open", 5)
+    fw.rule("accept", protocol="tcp", port="22")
+    fw.policy("closed", node="Agent.1", **{"in": "drop"})
+    assert by_ipv6() == "dropped"
+    number = fw.rule("accept", protocol="tcp", port="8080", source="0.0.0.0/1")
+    assert by_ipv6() == "dropped"  # addresses are IPv4's
+    fw.delete("rules", number)
+    fw.rule("accept", protocol="tcp", port="8080")
+    assert by_ipv6() == "open"
+
+
+def test_many(fw, lab, public):
+    """One more is an element more; what the others have counted stays in the kernel."""
+    host, address = lab.host("Agent.1"), lab.topology.address("Agent.2")
+    first = fw.rule("drop", protocol="udp", port="8080", source=address)
+    others = lab.api.post("/fw/rules?wait=applied&timeout=20", [
+        {"spec": {"node": "Agent.1", "action": "drop", "protocol": "udp", "port": "8080",
+                  "source": f"198.18.{number // 250}.{number % 250}"}} for number in range(100)])
+    fw.made += [("rules", number) for number in others["ids"]]
+    assert public(protocol="udp", timeout=0.1) == "dropped"
+    assert table(host).count("comment") == 101
+    fw.rule("drop", protocol="udp", port="8081", source=address)
+    fw.delete("rules", others["ids"][7])
+    assert table(host).count("comment") == 101 and "198.18.0.7 " not in table(host)
+    assert f'{address} . 8080 counter packets 1 bytes 38 comment "{first}.' in table(host)
+    assert public(8081, protocol="udp", timeout=0.1) == "dropped"
+    fw.wait_counted(first, 1)
 
 
 def test_nothing_is_left(lab, fw):

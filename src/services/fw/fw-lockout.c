@@ -113,6 +113,9 @@ static int compare_placed(const void *a, const void *b)
 
 static const struct gathered *gather(struct lockout *l, int is_after)
 {
+    /* Nodes and policies leave the rules as they are. */
+    is_after = is_after && (strcmp(l->change->kind, FW_RULES.name) == 0 ||
+                            strcmp(l->change->kind, FW_GROUPS.name) == 0);
     struct gathering g = {l, is_after ? &l->after : &l->before, is_after};
 
     if (g.into->done) {
