@@ -47,17 +47,24 @@ static json_t *series_of(const struct api_call *call, const char *node, const ch
     return counters_series(counters_of(call), node, name, step, clock_now_usec() / 1000000);
 }
 
-/* The path says of what: "sdn/filters" and "sdn/flows" have counters of their own. */
+/* Kinds whose objects count, and under what. */
+static const char *const COUNTING[][2] = {
+    {"sdn/filters", "sdn/filter"}, {"sdn/flows", "sdn/flow"}, {"fw/rules", "fw/rule"}};
+
+/* The path says of what. */
 static void get_object_series(struct api_call *call)
 {
     const char *id = http_param(call->request, "id");
-    int is_filter = strstr(call->route->path, "/filters/") != NULL;
-    _cleanup_free_ char *name = xasprintf("sdn/%s/%s", is_filter ? "filter" : "flow", id);
     struct error error;
     unsigned step;
+    size_t kind = 0;
 
+    while (!strstr(call->route->path, COUNTING[kind][0])) {
+        kind++; /* each such route has one */
+    }
+    _cleanup_free_ char *name = xasprintf("%s/%s", COUNTING[kind][1], id);
     if (read_step(call, &step, &error) < 0 ||
-        check_there(call, is_filter ? "sdn/filters" : "sdn/flows", id, &error) < 0) {
+        check_there(call, COUNTING[kind][0], id, &error) < 0) {
         call_fail(call, &error);
         return;
     }
@@ -144,58 +151,69 @@ static void measure(void *arg, const char *node, struct count total)
 {
     struct measuring *m = arg;
 
-    buf_printf(m->buf, "cnsmo_sdn_%s{%s%s%s%snode=\"%s\"} %" PRIu64 "\n", m->metric, m->label,
+    buf_printf(m->buf, "cnsmo_%s{%s%s%s%snode=\"%s\"} %" PRIu64 "\n", m->metric, m->label,
                *m->label ? "=\"" : "", m->value, *m->label ? "\"," : "", node,
                m->bytes ? total.bytes : total.packets);
 }
 
 /* One metric of every object of a kind, by node where these aren't too many: filters on every node
- * are as many lines as filters times nodes. */
+ * are as many lines as filters times nodes. `counter` is "sdn/filter". */
 static void measure_objects(const struct api *api, struct buf *buf, const char *kind,
-                            const char *label, int bytes)
+                            const char *counter, int bytes)
 {
+    const char *label = strchr(counter, '/') + 1;
     _cleanup_free_ char *prefix = xasprintf("object/%s/", kind);
-    _cleanup_free_ char *metric = xasprintf("%s_%s_total", label, bytes ? "bytes" : "packets");
+    _cleanup_free_ char *metric = xasprintf("%.*s_%s_%s_total", (int)(label - counter) - 1,
+                                            counter, label, bytes ? "bytes" : "packets");
     const struct tree *tree = deployment_tree(api->deployment);
     const struct counters *counters = deployment_counters(api->deployment);
     int by_node = counters_len(counters) <= METRICS_BY_NODE_MAX;
 
-    buf_printf(buf, "# HELP cnsmo_sdn_%s %s of a %s, %s.\n# TYPE cnsmo_sdn_%s counter\n", metric,
+    buf_printf(buf, "# HELP cnsmo_%s %s of a %s, %s.\n# TYPE cnsmo_%s counter\n", metric,
                bytes ? "Bytes" : "Packets", label, by_node ? "by node" : "on all nodes", metric);
     for (struct omap_entry *e = tree_first(tree, prefix); e; e = tree_next(tree, e, prefix)) {
         const char *id = e->key + strlen(prefix);
-        _cleanup_free_ char *name = xasprintf("sdn/%s/%s", label, id);
+        _cleanup_free_ char *name = xasprintf("%s/%s", counter, id);
         struct measuring m = {
             .buf = buf, .metric = metric, .label = label, .value = id, .bytes = bytes};
         struct count sum = counters_each(counters, name, by_node ? measure : NULL, &m);
         if (!by_node) {
-            buf_printf(buf, "cnsmo_sdn_%s{%s=\"%s\"} %" PRIu64 "\n", metric, label, id,
+            buf_printf(buf, "cnsmo_%s{%s=\"%s\"} %" PRIu64 "\n", metric, label, id,
                        bytes ? sum.bytes : sum.packets);
         }
     }
 }
 
-static void measure_nodes(const struct api *api, struct buf *buf, const char *direction, int bytes)
+/* What nodes count of themselves. */
+static const struct {
+    const char *counter, *metric, *words;
+} OF_NODES[] = {
+    {"sdn/node/in", "sdn_node_in", "through the node's bridge, in"},
+    {"sdn/node/out", "sdn_node_out", "through the node's bridge, out"},
+    {"fw/node/policy-in", "fw_node_policy_in", "that the firewall's policy refused, in"},
+    {"fw/node/policy-out", "fw_node_policy_out", "that the firewall's policy refused, out"},
+};
+
+static void measure_nodes(const struct api *api, struct buf *buf, size_t which, int bytes)
 {
     _cleanup_free_ char *metric =
-        xasprintf("node_%s_%s_total", direction, bytes ? "bytes" : "packets");
-    _cleanup_free_ char *name = xasprintf("sdn/node/%s", direction);
+        xasprintf("%s_%s_total", OF_NODES[which].metric, bytes ? "bytes" : "packets");
     struct measuring m = {.buf = buf, .metric = metric, .label = "", .value = "", .bytes = bytes};
 
-    buf_printf(buf,
-               "# HELP cnsmo_sdn_%s %s through the node's bridge, %s.\n"
-               "# TYPE cnsmo_sdn_%s counter\n",
-               metric, bytes ? "Bytes" : "Packets", direction, metric);
-    counters_each(deployment_counters(api->deployment), name, measure, &m);
+    buf_printf(buf, "# HELP cnsmo_%s %s %s.\n# TYPE cnsmo_%s counter\n", metric,
+               bytes ? "Bytes" : "Packets", OF_NODES[which].words, metric);
+    counters_each(deployment_counters(api->deployment), OF_NODES[which].counter, measure, &m);
 }
 
 void counters_metrics(const struct api *api, struct buf *buf)
 {
     for (int bytes = 0; bytes < 2; bytes++) {
-        measure_objects(api, buf, "sdn/filters", "filter", bytes);
-        measure_objects(api, buf, "sdn/flows", "flow", bytes);
-        measure_nodes(api, buf, "in", bytes);
-        measure_nodes(api, buf, "out", bytes);
+        for (size_t i = 0; i < ARRAY_LEN(COUNTING); i++) {
+            measure_objects(api, buf, COUNTING[i][0], COUNTING[i][1], bytes);
+        }
+        for (size_t i = 0; i < ARRAY_LEN(OF_NODES); i++) {
+            measure_nodes(api, buf, i, bytes);
+        }
     }
 }
 
@@ -227,6 +245,7 @@ void counters_metrics(const struct api *api, struct buf *buf)
 const struct api_route COUNTER_ROUTES[] = {
     SERIES_ROUTE("sdn/filters", "filter"),
     SERIES_ROUTE("sdn/flows", "flow"),
+    SERIES_ROUTE("fw/rules", "rule"),
     {.method = "GET",
      .path = "/api/v2/nodes/{id}/series",
      .role = ROLE_VIEWER,

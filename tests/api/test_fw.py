@@ -2,7 +2,7 @@
 import pytest
 
 from agents import with_agents
-from helpers import problem
+from helpers import problem, until
 
 FW = {"services": ["vpn", "fw"]}
 
@@ -187,3 +187,16 @@ def test_forced_it_is_on_trial(own, api):
     assert "confirmBy" in api.get("/api/v2/fw/policies/closed").json()["status"]
     number = made(api, "rules", {**SSH, "action": "drop"}, query="?force=true&wait=applied")
     assert "confirmWithin" not in on_node(own, f"rule/{number}")  # it cuts nothing off any more
+
+
+def test_counters(own, api):
+    number = made(api, "rules", RULE, query="?wait=applied")
+    own.agents["Agent.1"].send({"type": "counters", "values": {
+        f"fw/rule/{number}": [7, 420], "fw/node/policy-in": [3, 180]}})
+    until("they are shown", lambda: api.get(f"/api/v2/fw/rules/{number}").json()["status"]
+          ["packets"] == 7)
+    [point] = api.get(f"/api/v2/fw/rules/{number}/series").json()["points"][-1:]
+    assert (point["packets"], point["bytes"]) == (7, 420)
+    lines = api.get("/metrics").text.splitlines()
+    assert f'cnsmo_fw_rule_packets_total{{rule="{number}",node="Agent.1"}} 7' in lines
+    assert 'cnsmo_fw_node_policy_in_packets_total{node="Agent.1"} 3' in lines
