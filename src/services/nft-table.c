@@ -41,9 +41,8 @@ int nft_table_list(const char *family, const char *table, int flags, const char 
     const char *const whole[] = {"nft", "-j", "list", "table", family, table, NULL};
     const char *const terse[] = {"nft", "-j", "-t", "list", "table", family, table, NULL};
     _cleanup_buf_ struct buf out = BUF_INIT(LISTING_SIZE_MAX), err = BUF_INIT(4096);
-    struct spawn spawn = {.argv = flags & NFT_TABLE_TERSE ? terse : whole,
-                          .out = &out,
-                          .err = &err};
+    struct spawn spawn = {
+        .argv = flags & NFT_TABLE_TERSE ? terse : whole, .out = &out, .err = &err};
     json_t *listing;
 
     int rc = spawn_run(&spawn);
