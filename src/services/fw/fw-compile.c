@@ -233,18 +233,19 @@ static void write_mark(struct buf *buf, const struct fw_marked *marked)
     buf_printf(buf, "counter r.%016" PRIx64 ".%s { }\n", marked->hash, marked->rule->id);
 }
 
+/* One alone without braces: those would make a set of it, which costs more. */
 static void write_addresses(struct buf *buf, const char *field,
                             const struct fw_addresses *addresses)
 {
     char text[IP4_PREFIX_TEXT_SIZE];
 
     if (addresses->len > 0) {
-        buf_printf(buf, "%s { ", field);
+        buf_printf(buf, "%s %s", field, addresses->len > 1 ? "{ " : "");
         for (size_t i = 0; i < addresses->len; i++) {
             buf_printf(buf, "%s%s", i > 0 ? ", " : "",
                        ip4_prefix_format(addresses->list[i], text));
         }
-        buf_printf(buf, " } ");
+        buf_printf(buf, "%s", addresses->len > 1 ? " } " : " ");
     }
 }
 
@@ -252,14 +253,14 @@ static void write_ports(struct buf *buf, const char *protocol, const char *field
                         const struct fw_ports *ports)
 {
     if (ports->len > 0) {
-        buf_printf(buf, "%s %s { ", protocol, field);
+        buf_printf(buf, "%s %s %s", protocol, field, ports->len > 1 ? "{ " : "");
         for (size_t i = 0; i < ports->len; i++) {
             buf_printf(buf, "%s%u", i > 0 ? ", " : "", ports->list[i].from);
             if (ports->list[i].to > ports->list[i].from) {
                 buf_printf(buf, "-%u", ports->list[i].to);
             }
         }
-        buf_printf(buf, " } ");
+        buf_printf(buf, "%s", ports->len > 1 ? " } " : " ");
     }
 }
 
