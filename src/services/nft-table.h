@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "lib/buf.h"
 #include "lib/error.h"
 
 enum {
@@ -17,3 +18,7 @@ enum {
  * nft: making one then says what is missing. */
 int nft_table_list(const char *family, const char *table, int flags, const char *const *without,
                    json_t **ret_listed, struct error *error);
+
+/* The same as text: neither elements nor what is counted, and no handles. 0, and *text empty if
+ * there is no such table. */
+int nft_table_text(const char *family, const char *table, struct buf *text, struct error *error);

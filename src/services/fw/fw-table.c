@@ -9,7 +9,6 @@
 
 #include "lib/fault.h"
 #include "lib/file.h"
-#include "lib/json.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/spawn.h"
@@ -18,6 +17,7 @@
 
 enum {
     COMMANDS_SIZE_MAX = 60 << 20,
+    LISTING_SIZE_MAX = 60 << 20,
     LOOK_SIZE_MAX = 4096,
     NFT_MSEC = 3000, /* and as much again for each 600 kB */
     TRIES = 5,
@@ -140,34 +140,28 @@ static int read_elements(struct fw *fw, uint64_t *ret_sum)
     return rc;
 }
 
-static void take_structure(struct fw *fw, const json_t *listed, char hex[SHA256_HEX_SIZE])
+/* "\tset in1_0 {" */
+static void take_sets(struct fw *fw, const char *text)
 {
-    _cleanup_free_ char *text = listed ? json_canonical(listed) : xstrdup("");
-    json_t *item;
-    size_t i;
+    static const char BEGIN[] = "\n\tset ";
 
-    hash_text_hex(text, hex);
     json_decref(fw->sets);
     fw->sets = json_array();
-    fw->present = listed != NULL;
-    json_array_foreach ((json_t *)listed, i, item) {
-        const char *name = json_get_string(json_object_get(item, "set"), "name", NULL);
-        if (name) {
-            json_array_append_new(fw->sets, json_string(name));
-        }
+    for (const char *s = strstr(text, BEGIN); s; s = strstr(s, BEGIN)) {
+        s += sizeof BEGIN - 1;
+        json_array_append_new(fw->sets, json_stringn(s, strcspn(s, " ")));
     }
 }
 
 static int list_structure(struct fw *fw, char hex[SHA256_HEX_SIZE], struct error *error)
 {
-    /* Elements are read from the kernel; and what changes by itself. */
-    static const char *const WITHOUT[] = {"elem", "packets", "bytes", NULL};
-    json_t *listed = NULL;
-    int rc = nft_table_list("inet", FW_TABLE, NFT_TABLE_TERSE, WITHOUT, &listed, error);
+    _cleanup_buf_ struct buf text = BUF_INIT(LISTING_SIZE_MAX);
+    int rc = nft_table_text("inet", FW_TABLE, &text, error);
 
     if (rc == 0) {
-        take_structure(fw, listed, hex);
-        json_decref(listed);
+        fw->present = text.size > 0;
+        hash_text_hex(text.size > 0 ? text.data : "", hex);
+        take_sets(fw, text.size > 0 ? text.data : "");
     }
     return rc;
 }
