@@ -31,6 +31,7 @@ python3-requests         API tests
 wireguard-go             the tunnel where the kernel has none
 wireguard-tools          the tunnel's state
 nftables                 guards, NAT in the lab
+iptables                 the tables of Docker and ufw, in tests of fw
 iproute2                 lab, tests
 iputils-ping             lab, tests
 procps                   lab: sysctl, ps

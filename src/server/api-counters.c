@@ -21,6 +21,7 @@ static const struct counted {
 } COUNTED[] = {
     {"sdn/filters", "sdn/filter", "sdn_filter", "filter", {"packets", "bytes"}},
     {"sdn/flows", "sdn/flow", "sdn_flow", "flow", {"packets", "bytes"}},
+    {"fw/rules", "fw/rule", "fw_rule", "rule", {"packets", "bytes"}},
     {"lb/services", "lb/service", "lb_service", "service", {"connections", "bytes"}},
 };
 
@@ -193,18 +194,25 @@ static void measure_objects(const struct api *api, struct buf *buf, const struct
     }
 }
 
-static void measure_nodes(const struct api *api, struct buf *buf, const char *direction, int bytes)
+/* What nodes count of themselves. */
+static const struct {
+    const char *counter, *metric, *words;
+} OF_NODES[] = {
+    {"sdn/node/in", "sdn_node_in", "through the node's bridge, in"},
+    {"sdn/node/out", "sdn_node_out", "through the node's bridge, out"},
+    {"fw/node/policy-in", "fw_node_policy_in", "that the firewall's policy refused, in"},
+    {"fw/node/policy-out", "fw_node_policy_out", "that the firewall's policy refused, out"},
+};
+
+static void measure_nodes(const struct api *api, struct buf *buf, size_t which, int bytes)
 {
     _cleanup_free_ char *metric =
-        xasprintf("sdn_node_%s_%s_total", direction, bytes ? "bytes" : "packets");
-    _cleanup_free_ char *name = xasprintf("sdn/node/%s", direction);
+        xasprintf("%s_%s_total", OF_NODES[which].metric, bytes ? "bytes" : "packets");
     struct measuring m = {.buf = buf, .metric = metric, .label = "", .value = "", .bytes = bytes};
 
-    buf_printf(buf,
-               "# HELP cnsmo_%s %s through the node's bridge, %s.\n"
-               "# TYPE cnsmo_%s counter\n",
-               metric, bytes ? "Bytes" : "Packets", direction, metric);
-    counters_each(deployment_counters(api->deployment), name, measure, &m);
+    buf_printf(buf, "# HELP cnsmo_%s %s %s.\n# TYPE cnsmo_%s counter\n", metric,
+               bytes ? "Bytes" : "Packets", OF_NODES[which].words, metric);
+    counters_each(deployment_counters(api->deployment), OF_NODES[which].counter, measure, &m);
 }
 
 void counters_metrics(const struct api *api, struct buf *buf)
@@ -213,8 +221,9 @@ void counters_metrics(const struct api *api, struct buf *buf)
         for (size_t i = 0; i < ARRAY_LEN(COUNTED); i++) {
             measure_objects(api, buf, &COUNTED[i], bytes);
         }
-        measure_nodes(api, buf, "in", bytes);
-        measure_nodes(api, buf, "out", bytes);
+        for (size_t i = 0; i < ARRAY_LEN(OF_NODES); i++) {
+            measure_nodes(api, buf, i, bytes);
+        }
     }
 }
 
@@ -246,6 +255,7 @@ void counters_metrics(const struct api *api, struct buf *buf)
 const struct api_route COUNTER_ROUTES[] = {
     SERIES_ROUTE("sdn/filters", "filter"),
     SERIES_ROUTE("sdn/flows", "flow"),
+    SERIES_ROUTE("fw/rules", "rule"),
     SERIES_ROUTE("lb/services", "service"),
     {.method = "GET",
      .path = "/api/v2/nodes/{id}/series",

@@ -225,6 +225,9 @@ enum {
 void v1_block(struct api_call *call);
 extern const struct api_route V1_SDN_ROUTES[];
 
+/* --- api-v1-fw.c --- */
+extern const struct api_route V1_FW_ROUTES[];
+
 /* --- api-session.c --- */
 void session_create(struct api_call *call);
 void session_get(struct api_call *call);
