@@ -28,16 +28,18 @@ void counts_load(struct dns *d)
     d->seen[HITS] = (uint64_t)json_get_integer(json, "seenHits", 0);
     d->seen[MISSES] = (uint64_t)json_get_integer(json, "seenMisses", 0);
     d->asked = (uint64_t)json_get_integer(json, "asked", 0);
+    d->own = (uint64_t)json_get_integer(json, "own", 0);
     d->counted_pid = (pid_t)json_get_integer(json, "pid", 0);
     json_decref(json);
 }
 
 void counts_save(struct dns *d)
 {
-    json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "hits", (json_int_t)d->base[HITS],
-                             "misses", (json_int_t)d->base[MISSES], "seenHits",
-                             (json_int_t)d->seen[HITS], "seenMisses", (json_int_t)d->seen[MISSES],
-                             "asked", (json_int_t)d->asked, "pid", (json_int_t)d->counted_pid);
+    json_t *json =
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "hits", (json_int_t)d->base[HITS],
+                  "misses", (json_int_t)d->base[MISSES], "seenHits", (json_int_t)d->seen[HITS],
+                  "seenMisses", (json_int_t)d->seen[MISSES], "asked", (json_int_t)d->asked, "own",
+                  (json_int_t)d->own, "pid", (json_int_t)d->counted_pid);
     _cleanup_free_ char *text = json_canonical(json);
 
     json_decref(json);
@@ -48,7 +50,7 @@ void counts_save(struct dns *d)
 
 static uint64_t hits_of_others(const struct dns *d)
 {
-    return d->seen[HITS] > d->asked ? d->seen[HITS] - d->asked : 0;
+    return d->seen[HITS] > d->own ? d->seen[HITS] - d->own : 0;
 }
 
 void counts_turn(struct dns *d, pid_t pid)
@@ -56,7 +58,7 @@ void counts_turn(struct dns *d, pid_t pid)
     if (pid != d->counted_pid) {
         d->base[HITS] += hits_of_others(d);
         d->base[MISSES] += d->seen[MISSES];
-        d->seen[HITS] = d->seen[MISSES] = d->asked = 0;
+        d->seen[HITS] = d->seen[MISSES] = d->asked = d->own = 0;
         d->counted_pid = pid;
     }
 }

@@ -172,6 +172,15 @@ static int remove_confs(struct dns *d, const char *but, struct error *error)
 
 /* --- its life --- */
 
+/* It has read what was written before when it answers. */
+static int barrier(struct dns *d, unsigned timeout_msec)
+{
+    int rc = dns_query_barrier(timeout_msec);
+
+    d->asked += rc == 0;
+    return rc;
+}
+
 struct arguments {
     char *conf;
     const char *argv[6];
@@ -333,7 +342,7 @@ static int start(struct dns *d, const char *text, const char *const *argv, struc
         take_daemon(d);
         set_state(d, DNS_STARTING, "dnsmasq is starting");
     }
-    return rc < 0 ? rc : dns_query_barrier(START_MSEC);
+    return rc < 0 ? rc : barrier(d, START_MSEC);
 }
 
 static int end(struct dns *d, int is_hung, struct error *error)
@@ -388,7 +397,7 @@ int daemon_matches(struct dns *d)
                file_is(d->upstreams_path, upstreams) && file_is(path, text);
     free(arguments.conf);
     if (same && d->state != DNS_RUNNING && d->state != DNS_HUNG) {
-        same = dns_query_barrier(ANSWER_MSEC) == 0; /* left by an earlier agent: is it well? */
+        same = barrier(d, ANSWER_MSEC) == 0; /* left by an earlier agent: is it well? */
         if (same) {
             set_state(d, DNS_RUNNING, "");
         } else {
@@ -422,7 +431,7 @@ static int run(struct dns *d, const char *text, struct error *error)
     make_arguments(d, text, &arguments);
     int same = look(d, arguments.argv), rc = 0;
     if (same == 1 && !is_hung(d) && file_is(path, text)) {
-        rc = dns_query_barrier(ANSWER_MSEC);
+        rc = barrier(d, ANSWER_MSEC);
         d->unanswered = rc == -ETIMEDOUT ? UNANSWERED_MAX : d->unanswered;
     } else {
         rc = same >= 0 ? end(d, is_hung(d), error) : 0;
@@ -507,6 +516,7 @@ static void take_answers(struct dns *d)
         uint64_t value = strtoull(text, &end, 10);
         if (*text && !*end && value >= d->seen[number - 1]) {
             d->seen[number - 1] = value;
+            d->own = number == 1 ? d->asked_before : d->own;
         }
         d->unanswered = 0;
     }
@@ -518,6 +528,7 @@ static void ask(struct dns *d)
     uint8_t packet[DNS_QUERY_SIZE];
 
     d->socket = d->socket >= 0 ? d->socket : dns_query_socket();
+    d->asked_before = d->asked;
     for (size_t i = 0; i < ARRAY_LEN(NAMES); i++) {
         size_t size = dns_query_make(packet, (uint16_t)(i + 1), NAMES[i]);
         if (d->socket >= 0 && send(d->socket, packet, size, 0) > 0) {

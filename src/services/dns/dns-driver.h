@@ -51,13 +51,15 @@ struct dns {
     char message[300];
     int running; /* seen, or started */
     int files_dirty;
-    int socket;          /* to ask it; -1: none */
-    unsigned unanswered; /* ticks in a row */
-    long log_size;       /* when it was started */
-    uint64_t base[2];    /* hits and misses of daemons before, less our own questions */
-    uint64_t seen[2];    /* of this one */
-    uint64_t asked;      /* our questions to this one, which it counts as hits */
-    pid_t counted_pid;   /* whose `seen` is */
+    int socket;            /* to ask it; -1: none */
+    unsigned unanswered;   /* ticks in a row */
+    long log_size;         /* when it was started */
+    uint64_t base[2];      /* hits and misses of daemons before, less our own questions */
+    uint64_t seen[2];      /* of this one */
+    uint64_t asked;        /* our questions to this one, which it counts as hits */
+    uint64_t asked_before; /* the one that is under way */
+    uint64_t own;          /* of seen[0] */
+    pid_t counted_pid;     /* whose `seen` is */
     unsigned ticks;
 };
 
