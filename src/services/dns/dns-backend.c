@@ -114,6 +114,7 @@ static void free_memory(struct dns *d)
     free(d->hosts);
     free(d->upstreams_path);
     free(d->counts_path);
+    free(d->held_path);
     free(d->watched);
     free(d);
 }
@@ -123,6 +124,7 @@ static void stop(void *self)
     struct dns *d = self;
 
     counts_save(d);
+    held_save(d);
     if (d->socket >= 0) {
         close(d->socket);
     }
@@ -146,6 +148,7 @@ static struct dns *make(const struct backend_env *env)
     d->hosts = xasprintf("%s/hosts", d->folder);
     d->upstreams_path = xasprintf("%s/upstreams", d->folder);
     d->counts_path = xasprintf("%s/dns-counts.json", env->state_dir);
+    d->held_path = xasprintf("%s/held.json", d->folder);
     d->resolver = resolver_new(env->state_dir);
     d->timer = xnew(uv_timer_t);
     uv_timer_init(env->loop, d->timer);
@@ -173,6 +176,7 @@ static int start(const struct backend_env *env, void **ret_self, struct error *e
         return rc;
     }
     counts_load(d);
+    held_load(d);
     uv_timer_start(d->timer, on_tick, TICK_MSEC, TICK_MSEC);
     *ret_self = d;
     return 0;

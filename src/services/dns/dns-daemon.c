@@ -493,6 +493,7 @@ int daemon_remove(struct dns *d, struct error *error)
     if (rc == 0) {
         unlink(fresh);
         unlink(d->upstreams_path);
+        unlink(d->held_path);
         rmdir(d->folder);
         unlink(d->counts_path);
         set_state(d, DNS_OFF, "");

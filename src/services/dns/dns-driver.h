@@ -2,6 +2,7 @@
  *
  *     dns-backend.c     the backend: brings the parts together
  *     dns-daemon.c      our dnsmasq: its files, its process, is it well
+ *     dns-held.c        what it holds, from one agent to the next
  *     dns-set.h         what is to be answered
  *     dns-resolver.h    the machine's own resolver
  *     dns-query.h       questions to it
@@ -40,7 +41,7 @@ struct dns {
     struct resolver *resolver;
     uv_timer_t *timer;
     uv_fs_event_t *files; /* of the resolver's folder */
-    char *folder, *hosts, *upstreams_path, *counts_path, *watched;
+    char *folder, *hosts, *upstreams_path, *counts_path, *held_path, *watched;
 
     struct dns_set set;
     json_t *self, *settings; /* as last taken over; NULL: none */
@@ -72,6 +73,10 @@ int daemon_matches(struct dns *d);
 int daemon_apply(struct dns *d, struct error *error);
 int daemon_remove(struct dns *d, struct error *error);
 void daemon_tick(struct dns *d);
+
+/* --- dns-held.c --- */
+void held_load(struct dns *d);
+void held_save(struct dns *d);
 
 /* --- dns-counters.c --- */
 void counts_load(struct dns *d);
