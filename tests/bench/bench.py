@@ -21,6 +21,7 @@ import time
 import traceback
 
 import agent_rows
+import dns_rows
 import fleet_rows
 import get_rows
 import lab_rows
@@ -32,7 +33,8 @@ from table import Report
 GROUPS = {"get": get_rows.run, "fleet": fleet_rows.run, "path": path_rows.run,
           "join": lab_rows.run_join,
           "start": lab_rows.run_start, "tunnel": tunnel_rows.run_wireguard,
-          "openvpn": tunnel_rows.run_openvpn, "sdn": sdn_rows.run, "agent": agent_rows.run}
+          "openvpn": tunnel_rows.run_openvpn, "sdn": sdn_rows.run, "agent": agent_rows.run,
+          "dns": dns_rows.run}
 
 
 def main():

@@ -81,7 +81,7 @@ static void look_at_hosts(struct dns *d)
         _cleanup_buf_ struct buf text = BUF_INIT(DNS_FILE_SIZE_MAX);
         _cleanup_free_ char *path = hosts_path(d, i);
         dns_set_write_file(&d->set, i, &text);
-        d->set.changed[i] |= !file_is(path, text.data);
+        d->set.changed[i] = !file_is(path, text.data);
     }
 }
 
