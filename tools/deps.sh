@@ -30,6 +30,9 @@ python3-pytest           system and API tests
 python3-requests         API tests
 wireguard-go             the tunnel where the kernel has none
 wireguard-tools          the tunnel's state
+dnsmasq-base             names on nodes
+bind9-dnsutils           tests: dig
+dnsperf                  bench: questions per second
 nftables                 guards, NAT in the lab
 iptables                 the tables of Docker and ufw, in tests of fw
 iproute2                 lab, tests

@@ -189,7 +189,8 @@ static void read_sysctls(const char *folder, json_t *sysctls)
     for (struct dirent *entry = dir ? readdir(dir) : NULL; entry; entry = readdir(dir)) {
         _cleanup_free_ char *path = xasprintf("%s/%s", folder, entry->d_name);
         _cleanup_buf_ struct buf text = BUF_INIT(SYSCTL_MAX);
-        if (entry->d_name[0] == '.') {
+        /* The key is drawn at the first socket that asks for it, whoever's it is. */
+        if (entry->d_name[0] == '.' || strcmp(entry->d_name, "tcp_fastopen_key") == 0) {
             continue;
         }
         if (entry->d_type == DT_DIR) {

@@ -218,6 +218,9 @@ extern const struct api_route COUNTER_ROUTES[];
 /* --- api-v1-certs.c --- */
 extern const struct api_route V1_CERT_ROUTES[];
 
+/* --- api-v1-dns.c --- */
+extern const struct api_route V1_DNS_ROUTES[];
+
 /* --- api-v1-sdn.c, api-v1-block.c --- */
 enum {
     V1_WAIT_MSEC = 10000, /* for a filter to be in force, or to be gone */

@@ -315,6 +315,9 @@ void api_routes_make(struct api *api)
     for (size_t i = 0; V1_FW_ROUTES[i].method; i++) {
         add(api, V1_FW_ROUTES[i]);
     }
+    for (size_t i = 0; V1_DNS_ROUTES[i].method; i++) {
+        add(api, V1_DNS_ROUTES[i]);
+    }
     for (size_t i = 0; V1_CERT_ROUTES[i].method; i++) {
         add(api, V1_CERT_ROUTES[i]);
     }

@@ -23,6 +23,7 @@ import time
 import traceback
 
 import agent_rows
+import dns_rows
 import fleet_rows
 import fw_rows
 import get_rows
@@ -36,8 +37,8 @@ from table import Report
 GROUPS = {"get": get_rows.run, "fleet": fleet_rows.run, "path": path_rows.run,
           "join": lab_rows.run_join,
           "start": lab_rows.run_start, "tunnel": tunnel_rows.run_wireguard,
-          "openvpn": tunnel_rows.run_openvpn, "sdn": sdn_rows.run, "fw": fw_rows.run,
-          "lb": lb_rows.run, "agent": agent_rows.run}
+          "openvpn": tunnel_rows.run_openvpn, "sdn": sdn_rows.run, "dns": dns_rows.run,
+          "fw": fw_rows.run, "lb": lb_rows.run, "agent": agent_rows.run}
 
 
 def main():

@@ -83,6 +83,7 @@ static void add_interface(struct view *view, struct buf *out, const struct vpn_c
                           const struct vpn_client *c)
 {
     json_int_t mtu = json_get_integer(view_spec(view, "settings", "overlay"), "mtu", 0);
+    const char *resolver, *domain;
     char text[IP4_TEXT_SIZE];
 
     buf_printf(out, "# VPN client %s, through the hub %s.\n[Interface]\n", parts->id, c->hub);
@@ -96,6 +97,9 @@ static void add_interface(struct view *view, struct buf *out, const struct vpn_c
     }
     buf_printf(out, "Address = %s/32\nMTU = %d\n", ip4_format(c->wireguard_address, text),
                mtu > 0 ? (int)mtu : WIREGUARD_MTU);
+    if (vpn_client_resolver(view, c->hub, &resolver, &domain) == 0) {
+        buf_printf(out, "DNS = %s, %s\n", resolver, domain);
+    }
 }
 
 int vpn_client_wireguard(struct view *view, const struct vpn_client_parts *parts, struct buf *out,

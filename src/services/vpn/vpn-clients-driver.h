@@ -28,6 +28,8 @@ struct clients_spec {
     uint32_t address;        /* ours */
     struct ip4_prefix overlay;
     uint16_t port;
+    uint32_t resolver; /* the clients' DNS server; 0: none */
+    char domain[254];  /* of names there */
 };
 
 /* What of ours is on the host, but for the daemon. */

@@ -161,6 +161,24 @@ static int observe(void *self, struct omap *states, struct error *error)
 
 /* --- resources --- */
 
+/* What is written into a configuration has nothing that could end its line. */
+static int parse_resolver(const json_t *json, struct clients_spec *spec)
+{
+    const char *resolver = json_get_string(json, "resolver", NULL);
+    const char *domain = json_get_string(json, "domain", "");
+
+    if (!resolver) {
+        return 0;
+    }
+    if (strlen(domain) >= sizeof spec->domain ||
+        domain[strspn(domain,
+                      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-")]) {
+        return -EINVAL;
+    }
+    snprintf(spec->domain, sizeof spec->domain, "%s", domain);
+    return ip4_parse(resolver, &spec->resolver);
+}
+
 int clients_spec_parse(const json_t *json, struct clients_spec *ret_spec, struct error *error)
 {
     json_int_t port = json_get_integer(json, "port", 0);
@@ -169,7 +187,7 @@ int clients_spec_parse(const json_t *json, struct clients_spec *ret_spec, struct
     if (ip4_prefix_parse(json_get_string(json, "range", ""), &spec.range) < 0 ||
         spec.range.len < 1 || spec.range.len > RANGE_LEN_MAX ||
         ip4_prefix_parse(json_get_string(json, "overlay", ""), &spec.overlay) < 0 || port < 1 ||
-        port > UINT16_MAX) {
+        port > UINT16_MAX || parse_resolver(json, &spec) < 0) {
         return error_set(error, 400, NULL, "vpn/clients isn't as this agent knows it");
     }
     spec.range.address &= ip4_mask(spec.range.len);
@@ -256,6 +274,10 @@ static char *daemon_text(const struct clients *c)
     ip4_format(c->spec.overlay.address & ip4_mask(c->spec.overlay.len), address);
     ip4_format(ip4_mask(c->spec.overlay.len), mask);
     buf_printf(&text, "push \"route %s %s\"\n", address, mask);
+    if (c->spec.resolver) {
+        buf_printf(&text, "push \"dhcp-option DNS %s\"\npush \"dhcp-option DOMAIN %s\"\n",
+                   ip4_format(c->spec.resolver, address), c->spec.domain);
+    }
     return text.data;
 }
 

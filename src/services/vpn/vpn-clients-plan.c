@@ -2,8 +2,8 @@
  *
  *     vpn/client/openvpn/<name>    {"address"}               its OpenVPN server lets it in
  *     vpn/client/wireguard/<name>  {"address", "publicKey"}  a peer; only where that is the fabric
- *     vpn/clients/<hub>            {"range", "port", "overlay"}  the OpenVPN server itself;
- * planned from the node, while it has clients */
+ *     vpn/clients/<hub>            {"range", "port", "overlay", "resolver"?, "domain"?}  the
+ * OpenVPN server itself; planned from the node, while it has clients */
 #include <string.h>
 
 #include "lib/json.h"
@@ -58,6 +58,7 @@ static void plan_hub(const char *id, const json_t *spec, struct view *view, stru
 {
     struct counting counting = {.view = view, .hub = id};
     json_t *range = json_object_get(spec, "clientRange");
+    const char *resolver, *domain;
 
     if (!json_get_bool(spec, "hub", 0) || !range) {
         return;
@@ -69,10 +70,14 @@ static void plan_hub(const char *id, const json_t *spec, struct view *view, stru
     }
     _cleanup_free_ char *channel = xasprintf("node/%s", id);
     _cleanup_free_ char *key = xasprintf("vpn/clients/%s", id);
-    plan_put(plan, channel, key,
-             json_pack("{s:O, s:I, s:O}", "range", range, "port",
-                       json_get_integer(overlay, "clientPort", CLIENT_PORT_DEFAULT), "overlay",
-                       json_object_get(overlay, "range")));
+    json_t *body = json_pack("{s:O, s:I, s:O}", "range", range, "port",
+                             json_get_integer(overlay, "clientPort", CLIENT_PORT_DEFAULT),
+                             "overlay", json_object_get(overlay, "range"));
+    if (vpn_client_resolver(view, id, &resolver, &domain) == 0) {
+        json_object_set_new(body, "resolver", json_string(resolver));
+        json_object_set_new(body, "domain", json_string(domain));
+    }
+    plan_put(plan, channel, key, body);
 }
 
 void vpn_clients_plan(const char *kind, const char *id, const json_t *spec, struct view *view,

@@ -1,6 +1,7 @@
 /* vpn-clients.c - the rules of vpn/clients: ids, hubs, addresses. */
 #include "services/vpn/vpn-clients.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -90,6 +91,25 @@ int vpn_client_has_wireguard(struct view *view)
     const json_t *overlay = view_spec(view, "settings", "overlay");
 
     return strcmp(json_get_string(overlay, "fabric", "wireguard"), "wireguard") == 0;
+}
+
+int vpn_client_resolver(struct view *view, const char *hub, const char **ret_address,
+                        const char **ret_domain)
+{
+    const json_t *spec = view_spec(view, "nodes", hub);
+    const json_t *services = json_object_get(spec, "services");
+    const char *address = json_get_string(spec, "address", NULL);
+
+    if (!address || !json_array_has(services, "vpn") || !json_array_has(services, "dns")) {
+        return -ENOENT;
+    }
+    const json_t *dns = view_spec(view, "settings", "dns");
+    if (!json_get_bool(dns, "clients", 0)) {
+        return -ENOENT;
+    }
+    *ret_address = address;
+    *ret_domain = json_get_string(dns, "domain", "");
+    return 0;
 }
 
 static void add_remote(json_t *remotes, const char *address, json_int_t port)

@@ -36,6 +36,11 @@ json_t *vpn_client_remotes(struct view *view, const char *hub, int wireguard);
  * it. */
 char *vpn_client_problem(struct view *view, const char *id, const json_t *spec);
 
+/* The DNS server of a hub's clients, its overlay address, and the domain of names there: 0 if
+ * there is one, which then are borrowed from the tree. */
+int vpn_client_resolver(struct view *view, const char *hub, const char **ret_address,
+                        const char **ret_domain);
+
 /* Is WireGuard the deployment's fabric? */
 int vpn_client_has_wireguard(struct view *view);
 
