@@ -21,7 +21,7 @@ echo "demo: building"
 echo "demo: starting a server and three agents"
 [ $stay = no ] || trap './dev lab down' EXIT
 trap 'exit 130' INT TERM
-./dev lab up --nodes 3 --clouds 2 --nat 1 --services vpn,sdn
+./dev lab up --nodes 3 --clouds 2 --nat 1 --services vpn,sdn,dns,fw,lb
 
 set -a
 # shellcheck source=/dev/null
@@ -56,6 +56,25 @@ Try, as root, in this folder:
   curl -s --cacert \$CNSMO_CA -H "Authorization: Bearer \$token" -H 'Content-Type: application/json' -X PUT \\
       \$CNSMO_URL/api/v1/services/sdn/blockbyport \\
       -d '{"tcp-destination-port":1919,"ip4-destination":"$overlay","ssinstanceid":"Agent.1"}'
+
+  # A name, on every machine at once:
+  build/src/cli/cnsmo dns record add --name web --value $overlay --wait=5
+  ./dev lab exec Agent.1 ping -c 1 web             # and agent-2, agent-3, server
+  ./dev lab exec Agent.1 dig +short web.cnsmo.internal
+
+  # A firewall rule on Agent.2, counted; and what it refuses is told at once:
+  build/src/cli/cnsmo fw rule add reject --node Agent.2 --protocol tcp --port 1919 --wait=5
+  ./dev lab exec Agent.1 socat -T 2 - TCP:web:1919,connect-timeout=2          # connection refused
+  build/src/cli/cnsmo fw rule list
+  build/src/cli/cnsmo fw rule delete 1 --wait=5
+
+  # Agent.1 shares connections between Agent.2 and Agent.3:
+  ./dev lab exec Agent.3 sh -c 'socat TCP-LISTEN:1919,fork,reuseaddr EXEC:hostname &'
+  build/src/cli/cnsmo lb service add web --node Agent.1 --port 8000 --algorithm roundrobin \\
+      --backends-nodes Agent.2,Agent.3 --backend-port 1919 --wait=5
+  ./dev lab exec Server sh -c 'for i in 1 2 3 4; do socat -T 2 - TCP:agent-1:8000; done'
+  build/src/cli/cnsmo lb service show web          # each back end, as the front sees it
+  ./dev lab exec Agent.3 pkill socat               # it fails: after some seconds Agent.2 has it all
 
   build/src/cli/cnsmo vpn client add phone --qr    # a device without an agent: scan it
   build/src/cli/cnsmo vpn client config phone      # the same for stock OpenVPN
