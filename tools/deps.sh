@@ -34,6 +34,7 @@ dnsmasq-base             names on nodes
 bind9-dnsutils           tests: dig
 dnsperf                  bench: questions per second
 nftables                 guards, NAT in the lab
+iptables                 the tables of Docker and ufw, in tests of fw
 iproute2                 lab, tests
 iputils-ping             lab, tests
 procps                   lab: sysctl, ps
@@ -45,6 +46,7 @@ socat                    tests: UDP
 tcpdump                  tests: what is on the wire
 openssl                  tests: certificates of a stranger
 openvswitch-switch       the sdn datapath
+haproxy                  the load balancer
 openvpn                  outside clients, the fabric; tests: a stock client
 zbar-tools               tests: QR codes are read
 faketime                 tests: wrong clocks

@@ -136,6 +136,7 @@ command_fn run_export, run_apply;                                           /* a
 command_fn run_backup;                                                      /* backup.c */
 command_fn run_authority_list, run_authority_rollover;                      /* authority.c */
 command_fn run_client_add, run_client_config, run_client_renew, run_rotate; /* vpn.c */
+command_fn run_lb_renew;                                                    /* lb.c */
 command_fn run_filter_add, run_flows, run_watch;                            /* sdn.c */
 command_fn run_version, run_help;                                           /* help.c */
 command_fn run_completion;                                                  /* completion.c */

@@ -108,6 +108,11 @@ static int is_named(const struct kind *kind)
     return is_listed(kind) && kind->ids == KIND_ID_NAMED;
 }
 
+static int is_lb_service(const struct kind *kind)
+{
+    return strcmp(kind->name, "lb/services") == 0;
+}
+
 static int is_client(const struct kind *kind)
 {
     return strcmp(kind->name, "vpn/clients") == 0;
@@ -215,6 +220,8 @@ static const struct verb {
      "cut "
      "off until it has its new files.",
      1, 1, WRITE_OPTIONS, 0, is_client, run_client_renew},
+    {"renew", "ID", "Makes a new key and certificate for one %s that has them from the authority.",
+     1, 1, WRITE_OPTIONS, 0, is_lb_service, run_lb_renew},
     {"rotate", "ID", "Makes one %s take a new tunnel key.", 1, 1, WRITE_OPTIONS, 0, is_node,
      run_rotate},
     {"delete", "ID...", "Deletes the %ss with these ids.", 1, ARGUMENTS_MANY, WRITE_OPTIONS, 0,

@@ -259,14 +259,15 @@ static enum exit_code given_spec(const struct cli *cli, json_t *spec)
     return argument_spec(cli, spec, now_usec);
 }
 
-/* Secrets that a new object has and that weren't given are asked for, if somebody is there. */
+/* Secrets that every new object has and that weren't given are asked for, if somebody is there. */
 static enum exit_code ask_secrets(const struct cli *cli, json_t *spec)
 {
     const struct command *command = cli->args.command;
 
     for (size_t i = 0; i < command->members_len; i++) {
         const struct option *option = &command->members[i];
-        if (!option->from_file || json_object_get(spec, option->path) || !isatty(STDIN_FILENO)) {
+        if (!option->from_file || strchr(option->path, '/') ||
+            json_object_get(spec, option->path) || !isatty(STDIN_FILENO)) {
             continue;
         }
         char *secret = NULL;

@@ -30,6 +30,9 @@ static const struct {
     {"sdn/flows", "ID=id NODE=spec.node PRIORITY=spec.priority MATCH=spec.match "
                   "ACTIONS=spec.actions PACKETS=status.packets COMMENT=spec.comment "
                   "PROBLEM=status.problem"},
+    {"lb/services", "ID=id NODE=spec.node SELECTOR=spec.selector PORT=spec.port MODE=spec.mode "
+                    "ALGORITHM=spec.algorithm BACKENDS=spec.backends UP=status.up "
+                    "CONNECTIONS=status.connections COMMENT=spec.comment PROBLEM=status.problem"},
     {"events", "TIME=spec.time ACTOR=spec.actor SOURCE=spec.source REASON=spec.reason "
                "SUBJECT=spec.subject MESSAGE=spec.message"},
 };

@@ -80,13 +80,21 @@ static void append(struct option_list *list, struct option option)
     list->items[list->len++] = option;
 }
 
+static int is_pem(const json_t *schema)
+{
+    return strcmp(json_get_string(schema, "format", ""), "pem") == 0;
+}
+
 /* What help says of a member: its description, and how a value is written where that isn't plain.
  */
-static char *explain(const json_t *schema, const char *member, int secret)
+static char *explain(const json_t *schema, const char *member, int from_file)
 {
     const char *description = json_get_string(schema, "description", "");
 
-    if (secret) {
+    if (from_file && is_pem(schema)) {
+        return xasprintf("File with the %s; - reads standard input. %s", member, description);
+    }
+    if (from_file) {
         return xasprintf("File whose first line is the %s; - reads standard input. %s", member,
                          description);
     }
@@ -117,19 +125,20 @@ static void append_boolean(struct option_list *list, const json_t *schema, const
 static void append_member(struct option_list *list, const json_t *schema, const char *prefix,
                           const char *path, const char *member)
 {
-    int secret = json_get_bool(schema, "writeOnly", 0) && schema_type_is(schema, "string");
+    int from_file = schema_type_is(schema, "string") &&
+                    (json_get_bool(schema, "writeOnly", 0) || is_pem(schema));
 
     if (schema_type_is(schema, "boolean")) {
         append_boolean(list, schema, prefix, path, member);
         return;
     }
-    append(list, (struct option){.name = option_name(prefix, member, secret ? "-file" : ""),
+    append(list, (struct option){.name = option_name(prefix, member, from_file ? "-file" : ""),
                                  .takes = TAKES_VALUE,
-                                 .value = secret ? xstrdup("FILE") : placeholder(schema),
-                                 .help = explain(schema, member, secret),
+                                 .value = from_file ? xstrdup("FILE") : placeholder(schema),
+                                 .help = explain(schema, member, from_file),
                                  .path = xstrdup(path),
                                  .schema = schema,
-                                 .from_file = secret});
+                                 .from_file = from_file});
 }
 
 static void append_members(struct option_list *list, const json_t *schema, const char *prefix,

@@ -12,7 +12,7 @@
 #include "lib/mem.h"
 
 enum {
-    SECRET_MAX = 4096,
+    SECRET_MAX = 64 << 10,
     DURATION_MAX_SEC = 3660 * 24 * 3600, /* ten years and a little */
 };
 
@@ -215,7 +215,8 @@ static int set_many(json_t *parent, const char *name, const struct option *optio
     return split(value, is_array ? add_item : add_pair, &sink, error);
 }
 
-static int read_secret(const char *path, json_t **ret_value, struct error *error)
+/* A secret is a line; PEM is all of the file. */
+static int read_secret(const char *path, int is_pem, json_t **ret_value, struct error *error)
 {
     _cleanup_buf_ struct buf text = BUF_INIT(SECRET_MAX);
     int rc = file_read(strcmp(path, "-") == 0 ? "/dev/stdin" : path, &text);
@@ -223,7 +224,7 @@ static int read_secret(const char *path, json_t **ret_value, struct error *error
     if (rc < 0) {
         return error_set(error, 400, NULL, "cannot read %s: %s", path, strerror(-rc));
     }
-    size_t size = text.data ? strcspn(text.data, "\r\n") : 0;
+    size_t size = is_pem ? text.size : text.data ? strcspn(text.data, "\r\n") : 0;
     *ret_value = json_stringn(text.data ? text.data : "", size);
     mem_wipe(text.data, text.size);
     return *ret_value ? 0 : error_set(error, 400, NULL, "%s is not valid UTF-8", path);
@@ -242,7 +243,8 @@ static int set_value(json_t *spec, const struct option *option, const char *valu
     if (option->negated || !value) {
         json = json_boolean(!option->negated);
     } else if (option->from_file) {
-        rc = read_secret(value, &json, error);
+        int is_pem = strcmp(json_get_string(option->schema, "format", ""), "pem") == 0;
+        rc = read_secret(value, is_pem, &json, error);
     } else {
         rc = scalar_value(option->schema, value, now_usec, &json, error);
     }

@@ -17,7 +17,11 @@ static void add_delta(struct preview *p, const char *node, const char *key, cons
     json_t *delta =
         json_pack("{s:s, s:s, s:s}", "node", node, "key", key, "action", body ? "put" : "delete");
 
-    if (body) {
+    if (json_object_get(body, PLAN_SECRET)) {
+        json_t *shown = json_copy((json_t *)body);
+        json_object_del(shown, PLAN_SECRET);
+        json_object_set_new(delta, "body", shown);
+    } else if (body) {
         json_object_set(delta, "body", (json_t *)body);
     }
     json_array_append_new(p->deltas, delta);

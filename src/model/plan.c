@@ -34,6 +34,25 @@ void view_each(struct view *view, const char *prefix, view_each_fn *each, void *
     }
 }
 
+static struct {
+    plan_unseal_fn *unseal;
+    void *arg;
+} sealing;
+
+void plan_set_unseal(plan_unseal_fn *unseal, void *arg)
+{
+    sealing.unseal = unseal;
+    sealing.arg = arg;
+}
+
+char *view_unseal(struct view *view, const char *sealed)
+{
+    if (!sealed) {
+        return NULL;
+    }
+    return sealing.unseal ? sealing.unseal(sealing.arg, sealed) : xstrdup(sealed);
+}
+
 void plan_put(struct plan *plan, const char *channel, const char *key, json_t *body)
 {
     struct plan_resource *resource = xnew(struct plan_resource);

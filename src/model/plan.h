@@ -38,6 +38,19 @@ const json_t *view_spec(struct view *view, const char *kind, const char *id);
 typedef void view_each_fn(void *arg, const char *rest, const json_t *value);
 void view_each(struct view *view, const char *prefix, view_each_fn *each, void *arg);
 
+/* What the object's "sealed" holds encrypted, in clear: for a resource that needs a key. The
+ * caller wipes and frees it; NULL in, or what can't be read: NULL. It goes into PLAN_SECRET alone.
+ */
+char *view_unseal(struct view *view, const char *sealed);
+
+/* How that is done; tests without it have such texts in clear. Before anything is planned, once in
+ * a process; always the same for the same text. */
+typedef char *plan_unseal_fn(void *arg, const char *sealed);
+void plan_set_unseal(plan_unseal_fn *unseal, void *arg);
+
+/* The member of a resource that previews don't show. */
+#define PLAN_SECRET "secret"
+
 /* What a plan function puts out. */
 struct plan {
     struct omap resources; /* key -> struct plan_resource */

@@ -98,6 +98,12 @@ static int is_date_time(const char *text)
     return clock_parse(text, &usec) == 0;
 }
 
+/* RFC 7468: there may be an explanation before it. */
+static int is_pem(const char *text)
+{
+    return strstr(text, "-----BEGIN ") != NULL;
+}
+
 static const struct {
     const char *name;
     int (*matches)(const char *text);
@@ -110,6 +116,7 @@ static const struct {
     {"node-id", node_id_is_valid,
      "must be a node id: letters, digits, dot, hyphen and underscore, at most 63"},
     {"dns-label", is_dns_label, "must be a DNS label: letters, digits and hyphens, at most 63"},
+    {"pem", is_pem, "must be PEM text, which begins with -----BEGIN"},
     {"date-time", is_date_time, "must be a time in UTC such as 2026-01-02T03:04:05Z"},
 };
 

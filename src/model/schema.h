@@ -8,7 +8,8 @@
  * false is the default of ours) and the top-level $schema and $id. schema_check() refuses any
  * other.
  *
- * Formats: ipv4, ipv4-prefix, ipv4-endpoint (a.b.c.d:port), node-id, dns-label, date-time. */
+ * Formats: ipv4, ipv4-prefix, ipv4-endpoint (a.b.c.d:port), node-id, dns-label, pem,
+ * date-time. */
 #pragma once
 
 #include <jansson.h>

@@ -193,6 +193,61 @@ static void bad_serials_are_refused(void **state)
     pki_free(pki);
 }
 
+/* One that the server makes for a front port: no agent takes it for a server. */
+static void a_services_certificate(void **state)
+{
+    static const char *const NAMES[] = {"www.example.org", "192.0.2.7", NULL};
+    struct pki *pki = pki_fixture_open(state);
+    _cleanup_free_ char *key = NULL, *chain = NULL;
+    gnutls_x509_crt_t certs[4];
+    int64_t expires_usec;
+
+    assert_int_equal(pki_make_service(pki, "web", NAMES, &key, &chain, &expires_usec, NULL), 0);
+    assert_int_equal(pki_check_pair(chain, key, &expires_usec, NULL), 0);
+    unsigned len = pki_fixture_import(chain, certs);
+    assert_int_equal(len, 2);
+    assert_uri(certs[0], "cnsmo:service:web");
+    assert_true(x509_has_name(certs[0], NAMES[0]) && x509_has_name(certs[0], NAMES[1]));
+    assert_false(has_purpose(certs[0], GNUTLS_KP_TLS_WWW_CLIENT));
+    assert_int_equal(pki_fixture_verify(certs, 2, pki_root_pem(pki), GNUTLS_KP_TLS_WWW_SERVER), 0);
+    pki_fixture_free(certs, len);
+    _cleanup_free_ char *own = NULL, *own_key = NULL, *other_key = NULL, *other = NULL;
+    struct error error = {0};
+    assert_int_equal(pki_server_certificate(pki, NAMES, &own, &own_key, NULL), 0);
+    assert_int_equal(
+        pki_make_service(pki, "web", NAMES + 1, &other_key, &other, &expires_usec, &error),
+        -EINVAL);
+    assert_string_equal(error.pointer, "/names");
+    pki_free(pki);
+}
+
+static void pairs_from_outside(void **state)
+{
+    static const char *const NAMES[] = {"x", NULL};
+    struct pki *pki = pki_fixture_open(state);
+    char *key[2], *chain[2];
+    int64_t expires_usec;
+    struct error error = {0};
+
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(
+            pki_make_service(pki, "x", NAMES, &key[i], &chain[i], &expires_usec, NULL), 0);
+    }
+    assert_int_equal(pki_check_pair(chain[0], key[0], &expires_usec, &error), 0);
+    assert_int_equal(pki_check_pair(chain[0], key[1], &expires_usec, &error), -EINVAL);
+    assert_string_equal(error.pointer, "/key");
+    assert_int_equal(pki_check_pair(chain[0], chain[0], &expires_usec, &error), -EINVAL);
+    assert_string_equal(error.pointer, "/key");
+    assert_int_equal(pki_check_pair(key[0], key[0], &expires_usec, &error), -EINVAL);
+    assert_string_equal(error.pointer, "/certificate");
+    assert_int_equal(pki_check_pair("", "", &expires_usec, &error), -EINVAL);
+    for (int i = 0; i < 2; i++) {
+        free(key[i]);
+        free(chain[i]);
+    }
+    pki_free(pki);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +257,8 @@ int main(void)
         in_folder(openssl_believes_the_list),
         in_folder(list_is_backdated_and_lasts),
         in_folder(bad_serials_are_refused),
+        in_folder(a_services_certificate),
+        in_folder(pairs_from_outside),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

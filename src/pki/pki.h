@@ -92,6 +92,18 @@ int pki_make_client(struct pki *pki, const char *name, char **ret_key_pem, char 
 /* SHA-256 hex of the public key (SubjectPublicKeyInfo) in a CSR: who it is, across renewals. */
 int pki_csr_key_id(const char *csr_pem, char **ret_key_id, struct error *error);
 
+/* Of a service that clients reach by TLS (a load balancer): key and certificate, from the server
+ * intermediate, for host names and addresses, NULL-terminated: 400 at "/names" for one of the
+ * listener's. Wipe the key. It is no certificate of a cnsmod: agents don't take it for one. */
+int pki_make_service(struct pki *pki, const char *name, const char *const *names,
+                     char **ret_key_pem, char **ret_chain_pem, int64_t *ret_expires_usec,
+                     struct error *error);
+
+/* A certificate (with others after it) and a key from outside, PEM: 400 at "/certificate" or
+ * "/key" if one can't be read, has more than it should, or they don't belong together. */
+int pki_check_pair(const char *chain_pem, const char *key_pem, int64_t *ret_expires_usec,
+                   struct error *error);
+
 /* --- generations of the intermediates --- */
 
 enum pki_state {

@@ -11,6 +11,20 @@ enum {
     METRICS_BY_NODE_MAX = 50000, /* counters; where there are more, metrics are sums over nodes */
 };
 
+/* Kinds whose objects count, and what that is called. */
+static const struct counted {
+    const char *kind;     /* also in the path of its series */
+    const char *counter;  /* its name begins so; the id follows */
+    const char *metric;   /* cnsmo_<this>_<unit>_total */
+    const char *label;    /* whose value is the id */
+    const char *units[2]; /* of a counter's two numbers */
+} COUNTED[] = {
+    {"sdn/filters", "sdn/filter", "sdn_filter", "filter", {"packets", "bytes"}},
+    {"sdn/flows", "sdn/flow", "sdn_flow", "flow", {"packets", "bytes"}},
+    {"fw/rules", "fw/rule", "fw_rule", "rule", {"packets", "bytes"}},
+    {"lb/services", "lb/service", "lb_service", "service", {"connections", "bytes"}},
+};
+
 static const struct counters *counters_of(const struct api_call *call)
 {
     return deployment_counters(call->api->deployment);
@@ -47,17 +61,19 @@ static json_t *series_of(const struct api_call *call, const char *node, const ch
     return counters_series(counters_of(call), node, name, step, clock_now_usec() / 1000000);
 }
 
-/* The path says of what: "sdn/filters" and "sdn/flows" have counters of their own. */
+/* The path says of what kind. */
 static void get_object_series(struct api_call *call)
 {
     const char *id = http_param(call->request, "id");
-    int is_filter = strstr(call->route->path, "/filters/") != NULL;
-    _cleanup_free_ char *name = xasprintf("sdn/%s/%s", is_filter ? "filter" : "flow", id);
+    const struct counted *counted = COUNTED;
     struct error error;
     unsigned step;
 
-    if (read_step(call, &step, &error) < 0 ||
-        check_there(call, is_filter ? "sdn/filters" : "sdn/flows", id, &error) < 0) {
+    while (!strstr(call->route->path, counted->kind)) {
+        counted++;
+    }
+    _cleanup_free_ char *name = xasprintf("%s/%s", counted->counter, id);
+    if (read_step(call, &step, &error) < 0 || check_there(call, counted->kind, id, &error) < 0) {
         call_fail(call, &error);
         return;
     }
@@ -144,58 +160,70 @@ static void measure(void *arg, const char *node, struct count total)
 {
     struct measuring *m = arg;
 
-    buf_printf(m->buf, "cnsmo_sdn_%s{%s%s%s%snode=\"%s\"} %" PRIu64 "\n", m->metric, m->label,
+    buf_printf(m->buf, "cnsmo_%s{%s%s%s%snode=\"%s\"} %" PRIu64 "\n", m->metric, m->label,
                *m->label ? "=\"" : "", m->value, *m->label ? "\"," : "", node,
                m->bytes ? total.bytes : total.packets);
 }
 
 /* One metric of every object of a kind, by node where these aren't too many: filters on every node
  * are as many lines as filters times nodes. */
-static void measure_objects(const struct api *api, struct buf *buf, const char *kind,
-                            const char *label, int bytes)
+static void measure_objects(const struct api *api, struct buf *buf, const struct counted *counted,
+                            int bytes)
 {
-    _cleanup_free_ char *prefix = xasprintf("object/%s/", kind);
-    _cleanup_free_ char *metric = xasprintf("%s_%s_total", label, bytes ? "bytes" : "packets");
+    _cleanup_free_ char *prefix = xasprintf("object/%s/", counted->kind);
+    _cleanup_free_ char *metric = xasprintf("%s_%s_total", counted->metric, counted->units[bytes]);
     const struct tree *tree = deployment_tree(api->deployment);
     const struct counters *counters = deployment_counters(api->deployment);
     int by_node = counters_len(counters) <= METRICS_BY_NODE_MAX;
 
-    buf_printf(buf, "# HELP cnsmo_sdn_%s %s of a %s, %s.\n# TYPE cnsmo_sdn_%s counter\n", metric,
-               bytes ? "Bytes" : "Packets", label, by_node ? "by node" : "on all nodes", metric);
+    buf_printf(buf, "# HELP cnsmo_%s %s of a %s, %s.\n# TYPE cnsmo_%s counter\n", metric,
+               bytes                                       ? "Bytes"
+               : strcmp(counted->units[0], "packets") == 0 ? "Packets"
+                                                           : "Connections",
+               counted->label, by_node ? "by node" : "on all nodes", metric);
     for (struct omap_entry *e = tree_first(tree, prefix); e; e = tree_next(tree, e, prefix)) {
         const char *id = e->key + strlen(prefix);
-        _cleanup_free_ char *name = xasprintf("sdn/%s/%s", label, id);
+        _cleanup_free_ char *name = xasprintf("%s/%s", counted->counter, id);
         struct measuring m = {
-            .buf = buf, .metric = metric, .label = label, .value = id, .bytes = bytes};
+            .buf = buf, .metric = metric, .label = counted->label, .value = id, .bytes = bytes};
         struct count sum = counters_each(counters, name, by_node ? measure : NULL, &m);
         if (!by_node) {
-            buf_printf(buf, "cnsmo_sdn_%s{%s=\"%s\"} %" PRIu64 "\n", metric, label, id,
+            buf_printf(buf, "cnsmo_%s{%s=\"%s\"} %" PRIu64 "\n", metric, counted->label, id,
                        bytes ? sum.bytes : sum.packets);
         }
     }
 }
 
-static void measure_nodes(const struct api *api, struct buf *buf, const char *direction, int bytes)
+/* What nodes count of themselves. */
+static const struct {
+    const char *counter, *metric, *words;
+} OF_NODES[] = {
+    {"sdn/node/in", "sdn_node_in", "through the node's bridge, in"},
+    {"sdn/node/out", "sdn_node_out", "through the node's bridge, out"},
+    {"fw/node/policy-in", "fw_node_policy_in", "that the firewall's policy refused, in"},
+    {"fw/node/policy-out", "fw_node_policy_out", "that the firewall's policy refused, out"},
+};
+
+static void measure_nodes(const struct api *api, struct buf *buf, size_t which, int bytes)
 {
     _cleanup_free_ char *metric =
-        xasprintf("node_%s_%s_total", direction, bytes ? "bytes" : "packets");
-    _cleanup_free_ char *name = xasprintf("sdn/node/%s", direction);
+        xasprintf("%s_%s_total", OF_NODES[which].metric, bytes ? "bytes" : "packets");
     struct measuring m = {.buf = buf, .metric = metric, .label = "", .value = "", .bytes = bytes};
 
-    buf_printf(buf,
-               "# HELP cnsmo_sdn_%s %s through the node's bridge, %s.\n"
-               "# TYPE cnsmo_sdn_%s counter\n",
-               metric, bytes ? "Bytes" : "Packets", direction, metric);
-    counters_each(deployment_counters(api->deployment), name, measure, &m);
+    buf_printf(buf, "# HELP cnsmo_%s %s %s.\n# TYPE cnsmo_%s counter\n", metric,
+               bytes ? "Bytes" : "Packets", OF_NODES[which].words, metric);
+    counters_each(deployment_counters(api->deployment), OF_NODES[which].counter, measure, &m);
 }
 
 void counters_metrics(const struct api *api, struct buf *buf)
 {
     for (int bytes = 0; bytes < 2; bytes++) {
-        measure_objects(api, buf, "sdn/filters", "filter", bytes);
-        measure_objects(api, buf, "sdn/flows", "flow", bytes);
-        measure_nodes(api, buf, "in", bytes);
-        measure_nodes(api, buf, "out", bytes);
+        for (size_t i = 0; i < ARRAY_LEN(COUNTED); i++) {
+            measure_objects(api, buf, &COUNTED[i], bytes);
+        }
+        for (size_t i = 0; i < ARRAY_LEN(OF_NODES); i++) {
+            measure_nodes(api, buf, i, bytes);
+        }
     }
 }
 
@@ -227,6 +255,8 @@ void counters_metrics(const struct api *api, struct buf *buf)
 const struct api_route COUNTER_ROUTES[] = {
     SERIES_ROUTE("sdn/filters", "filter"),
     SERIES_ROUTE("sdn/flows", "flow"),
+    SERIES_ROUTE("fw/rules", "rule"),
+    SERIES_ROUTE("lb/services", "service"),
     {.method = "GET",
      .path = "/api/v2/nodes/{id}/series",
      .role = ROLE_VIEWER,

@@ -204,6 +204,11 @@ int client_read_file(struct api_call *call, const char *id, const char *file, st
                      struct error *error);
 extern const struct api_route CLIENT_ROUTES[]; /* ended by .method NULL, as those below */
 
+/* --- api-lb.c --- */
+/* The same for a load-balanced service: takes the key out of the spec, which is stored sealed. */
+int lb_service_prepare(struct api *api, struct client_change *change, struct error *error);
+extern const struct api_route LB_ROUTES[];
+
 /* --- api-counters.c --- */
 /* 404 or 409 unless there is such a node, and it runs sdn. */
 int api_check_sdn(const struct api *api, const char *node, struct error *error);
@@ -222,6 +227,9 @@ enum {
 };
 void v1_block(struct api_call *call);
 extern const struct api_route V1_SDN_ROUTES[];
+
+/* --- api-v1-fw.c --- */
+extern const struct api_route V1_FW_ROUTES[];
 
 /* --- api-session.c --- */
 void session_create(struct api_call *call);

@@ -303,11 +303,17 @@ void api_routes_make(struct api *api)
     for (size_t i = 0; CLIENT_ROUTES[i].method; i++) {
         add(api, CLIENT_ROUTES[i]);
     }
+    for (size_t i = 0; LB_ROUTES[i].method; i++) {
+        add(api, LB_ROUTES[i]);
+    }
     for (size_t i = 0; COUNTER_ROUTES[i].method; i++) {
         add(api, COUNTER_ROUTES[i]);
     }
     for (size_t i = 0; V1_SDN_ROUTES[i].method; i++) {
         add(api, V1_SDN_ROUTES[i]);
+    }
+    for (size_t i = 0; V1_FW_ROUTES[i].method; i++) {
+        add(api, V1_FW_ROUTES[i]);
     }
     for (size_t i = 0; V1_DNS_ROUTES[i].method; i++) {
         add(api, V1_DNS_ROUTES[i]);

@@ -321,13 +321,15 @@ static void prepare_token(struct change_call *c)
     c->sealed = json_pack("{s:s, s:i}", "secretHash", hash_text_hex(c->secret, hex), "used", 0);
 }
 
-/* --- VPN clients --- */
+/* --- VPN clients, and what else has keys --- */
 
 static int prepare_client(struct change_call *c, struct error *error)
 {
     struct client_change change = {
         .verb = c->verb, .renews = c->renews, .id = c->id, .spec = c->spec};
-    int rc = client_prepare(c->call->api, &change, error);
+    int rc = strcmp(kind_name(c), "lb/services") == 0
+                 ? lb_service_prepare(c->call->api, &change, error)
+                 : client_prepare(c->call->api, &change, error);
 
     if (rc < 0) {
         return rc;
@@ -352,6 +354,8 @@ static void prepare_and_write(struct change_call *c)
     } else if (strcmp(kind_name(c), "vpn/clients") == 0 && c->verb != WRITE_DELETE &&
                !c->query.dry_run) {
         rc = prepare_client(c, &error);
+    } else if (strcmp(kind_name(c), "lb/services") == 0 && c->verb != WRITE_DELETE) {
+        rc = prepare_client(c, &error); /* in a dry run too: its key must not be shown */
     }
     if (rc < 0) {
         change_fail(c, &error);

@@ -76,6 +76,14 @@ static void find_names(struct state *state, const struct config *config)
     add_own_addresses(state->names);
 }
 
+static char *unseal(void *pki, const char *sealed)
+{
+    char *plain = NULL;
+    size_t size;
+
+    return pki_unseal(pki, sealed, &plain, &size, NULL) == 0 ? plain : NULL;
+}
+
 int state_open(struct state *state, const struct config *config, struct error *error)
 {
     _cleanup_free_ char *database = xasprintf("%s/cnsmod.db", config->state_dir);
@@ -90,6 +98,7 @@ int state_open(struct state *state, const struct config *config, struct error *e
     find_names(state, config);
     rc = store_open(&state->loop, database, &state->store, error);
     rc = rc < 0 ? rc : pki_open(authority, &state->pki, error);
+    plan_set_unseal(unseal, state->pki);
     return rc < 0
                ? rc
                : deployment_open(&state->loop, state->store, SERVICES, &state->deployment, error);

@@ -397,12 +397,12 @@ static int run(struct public *p, const struct buf *commands, struct error *error
 {
     uint32_t before = 0, after = 0;
 
-    int rc = public_kernel_generation(p->kernel, &before);
+    int rc = nft_kernel_generation(p->kernel, &before);
     if (rc < 0) {
         return error_set(error, error_status(rc), NULL, "cannot ask nftables: %s", strerror(-rc));
     }
     rc = public_nft(commands, 0, error);
-    if (rc < 0 || public_kernel_generation(p->kernel, &after) < 0 || before != p->generation ||
+    if (rc < 0 || nft_kernel_generation(p->kernel, &after) < 0 || before != p->generation ||
         after != before + 1) {
         p->dirty = 1;
     }

@@ -39,7 +39,7 @@ struct reading {
     struct public_set *set;
 };
 
-static void on_counter(void *arg, const struct public_kernel_element *element)
+static void on_counter(void *arg, const struct nft_kernel_element *element)
 {
     const struct reading *reading = arg;
     struct public_row *row = public_row_find(reading->set, element->key, element->key_size);
@@ -60,7 +60,8 @@ int public_counters_read(struct public *p, struct error *error)
         struct reading reading = {p, e->value};
         int rc = 0;
         if (reading.set->in_kernel) {
-            rc = public_kernel_elements(p->kernel, PUBLIC_TABLE, e->key, on_counter, &reading);
+            rc = nft_kernel_elements(p->kernel, NFT_KERNEL_NETDEV, PUBLIC_TABLE, e->key,
+                                     on_counter, &reading);
         }
         if (rc < 0 && rc != -ENOENT && rc != -EAGAIN) {
             return error_set(error, error_status(rc), NULL, "cannot read counters: %s",

@@ -20,7 +20,7 @@
 #include "lib/error.h"
 #include "lib/netlink.h"
 #include "lib/omap.h"
-#include "services/sdn/sdn-public-kernel.h"
+#include "services/nft-kernel.h"
 #include "services/sdn/sdn-public-rules.h"
 
 /* Whose comment says nothing of ours: elements that somebody else put there. */
@@ -75,7 +75,7 @@ struct public
     const struct backend_env *env;
     struct netlink *nl;
     struct netlink_watch *watch;
-    struct public_kernel *kernel;
+    struct nft_kernel *kernel;
     uv_timer_t *calm, *poll;
 
     struct omap held; /* key -> struct public_held */
@@ -132,7 +132,7 @@ void public_held_clear(struct public *p);
 struct public_set *public_set_get(struct public *p, const struct public_shape *shape);
 /* An element that the kernel has, and nobody here knew. */
 struct public_row *public_row_found(struct public *p, struct public_set *set,
-                                    const struct public_kernel_element *element);
+                                    const struct nft_kernel_element *element);
 struct public_row *public_row_find(struct public_set *set, const uint8_t *key, size_t key_size);
 /* To be called after each change of a row: puts it into the list or takes it out of it. */
 void public_row_changed(struct public *p, struct public_row *row);

@@ -5,19 +5,12 @@
 #include <string.h>
 
 #include "lib/mem.h"
+#include "services/bridges.h"
 #include "services/sdn/sdn-public-driver.h"
 
 static int is_private(const char *name)
 {
-    static const char *const PREFIXES[] = {"docker", "br-",  "virbr",   "lxcbr", "lxdbr", "podman",
-                                           "cni",    "cali", "flannel", "kube",  "veth",  "cnsmo"};
-
-    for (size_t i = 0; i < ARRAY_LEN(PREFIXES); i++) {
-        if (strncmp(name, PREFIXES[i], strlen(PREFIXES[i])) == 0) {
-            return 1;
-        }
-    }
-    return strcmp(name, "lo") == 0;
+    return bridges_has(name) || strncmp(name, "cnsmo", 5) == 0 || strcmp(name, "lo") == 0;
 }
 
 static const struct netlink_link *find_nic(const struct netlink_link *links, size_t len, int index)

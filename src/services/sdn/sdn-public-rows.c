@@ -258,7 +258,7 @@ static void release_all(struct public *p, struct public_held *held, struct publi
 }
 
 struct public_row *public_row_found(struct public *p, struct public_set *set,
-                                    const struct public_kernel_element *element)
+                                    const struct nft_kernel_element *element)
 {
     const char *id = public_comment_id(element->comment);
     struct public_held *held = public_held_get(p, id && public_id_valid(id) ? id : PUBLIC_NOBODY);

@@ -10,10 +10,10 @@
 #include "lib/json.h"
 #include "lib/mem.h"
 #include "lib/spawn.h"
+#include "services/nft-table.h"
 #include "services/sdn/sdn-public-driver.h"
 
 enum {
-    LISTING_SIZE_MAX = 64 << 20,
     NFT_MSEC = 20000,
     TRIES = 5,
 };
@@ -31,54 +31,12 @@ int public_nft(const struct buf *commands, int check_only, struct error *error)
     return spawn_check(&spawn, error);
 }
 
-/* Leaves out what the kernel numbers, and what isn't listed by every version. */
-static json_t *strip(const json_t *listing)
-{
-    static const char *const MEMBERS[] = {"handle", "elem", "dev"};
-    json_t *list = json_array(), *item, *value;
-    const char *kind;
-    size_t i;
-
-    json_array_foreach (json_object_get(listing, "nftables"), i, item) {
-        json_object_foreach (item, kind, value) {
-            if (strcmp(kind, "metainfo") == 0) {
-                continue;
-            }
-            json_t *copy = json_copy(value);
-            for (size_t k = 0; k < ARRAY_LEN(MEMBERS); k++) {
-                json_object_del(copy, MEMBERS[k]);
-            }
-            json_array_append_new(list, json_pack("{s:o}", kind, copy));
-        }
-    }
-    return list;
-}
-
 int public_table_list(struct public *p, json_t **ret_listed, struct error *error)
 {
-    const char *const argv[] = {"nft", "-j", "-t", "list", "table", "netdev", PUBLIC_TABLE, NULL};
-    _cleanup_buf_ struct buf out = BUF_INIT(LISTING_SIZE_MAX), err = BUF_INIT(4096);
-    struct spawn spawn = {.argv = argv, .out = &out, .err = &err, .timeout_msec = NFT_MSEC};
-    json_t *listing;
+    /* What isn't listed by every version, or is read from the kernel. */
+    static const char *const WITHOUT[] = {"elem", "dev", NULL};
 
-    int rc = spawn_run(&spawn);
-    /* Without the program there is no table of ours; making one will say what is missing. */
-    if (rc == -ENOENT || (rc == 1 && err.data && strstr(err.data, "No such file or directory"))) {
-        *ret_listed = NULL;
-        return 0;
-    }
-    if (rc != 0) {
-        return error_set(error, 500, NULL, "cannot list the nftables table %s: %s", PUBLIC_TABLE,
-                         rc < 0     ? strerror(-rc)
-                         : err.data ? err.data
-                                    : "nft failed");
-    }
-    rc = json_parse(out.data ? out.data : "", out.size, &listing, error);
-    if (rc == 0) {
-        *ret_listed = strip(listing);
-        json_decref(listing);
-    }
-    return rc;
+    return nft_table_list("netdev", PUBLIC_TABLE, NFT_TABLE_TERSE, WITHOUT, ret_listed, error);
 }
 
 /* --- structure --- */
@@ -238,7 +196,7 @@ struct reading {
     struct public_set *set;
 };
 
-static void on_element(void *arg, const struct public_kernel_element *element)
+static void on_element(void *arg, const struct nft_kernel_element *element)
 {
     const struct reading *reading = arg;
     struct public_row *row = public_row_find(reading->set, element->key, element->key_size);
@@ -295,7 +253,8 @@ static int read_elements(struct public *p)
     omap_foreach (e, &p->sets) {
         struct reading reading = {p, e->value};
         if (rc == 0 && reading.set->in_kernel) {
-            rc = public_kernel_elements(p->kernel, PUBLIC_TABLE, e->key, on_element, &reading);
+            rc = nft_kernel_elements(p->kernel, NFT_KERNEL_NETDEV, PUBLIC_TABLE, e->key,
+                                     on_element, &reading);
         }
     }
     omap_foreach (e, &p->sets) {
@@ -313,7 +272,7 @@ static int read_elements(struct public *p)
     return rc;
 }
 
-static void on_own(void *arg, const struct public_kernel_element *element)
+static void on_own(void *arg, const struct nft_kernel_element *element)
 {
     struct public *p = arg;
     uint32_t address;
@@ -335,7 +294,8 @@ static int compare_addresses(const void *a, const void *b)
 static int read_own(struct public *p)
 {
     p->own_in_kernel_len = 0;
-    int rc = public_kernel_elements(p->kernel, PUBLIC_TABLE, PUBLIC_OWN, on_own, p);
+    int rc =
+        nft_kernel_elements(p->kernel, NFT_KERNEL_NETDEV, PUBLIC_TABLE, PUBLIC_OWN, on_own, p);
     if (p->own_in_kernel_len > 0) {
         qsort(p->own_in_kernel, p->own_in_kernel_len, sizeof *p->own_in_kernel, compare_addresses);
     }
@@ -378,12 +338,12 @@ int public_table_observe(struct public *p, struct error *error)
     uint32_t before = 0, after = 0;
 
     for (int i = 0; p->dirty && i < TRIES; i++) {
-        int rc = public_kernel_generation(p->kernel, &before);
+        int rc = nft_kernel_generation(p->kernel, &before);
         if (rc == 0) {
             rc = read_once(p, error);
         }
         if (rc == 0) {
-            rc = public_kernel_generation(p->kernel, &after);
+            rc = nft_kernel_generation(p->kernel, &after);
         }
         if (rc < 0 && rc != -EAGAIN) {
             return rc;

@@ -101,7 +101,7 @@ static void on_event(void *arg, enum netlink_event event, const char *table)
     if ((table && strcmp(table, PUBLIC_TABLE) != 0) || p->dirty) {
         return;
     }
-    if (public_kernel_generation(p->kernel, &generation) < 0 || generation != p->generation) {
+    if (nft_kernel_generation(p->kernel, &generation) < 0 || generation != p->generation) {
         p->dirty = 1;
         reconcile_wake(p->env->reconcile);
     }
@@ -132,7 +132,7 @@ static void stop(void *self)
     uv_close((uv_handle_t *)p->calm, on_timer_closed);
     uv_close((uv_handle_t *)p->poll, on_timer_closed);
     netlink_free(p->nl);
-    public_kernel_free(p->kernel);
+    nft_kernel_free(p->kernel);
     public_held_clear(p);
     public_nics_done(p);
     public_table_done(p);
@@ -150,7 +150,7 @@ static int start(const struct backend_env *env, void **ret_self, struct error *e
     p->poll = timer_new(p);
     int rc = netlink_new(&p->nl);
     if (rc == 0) {
-        rc = public_kernel_new(&p->kernel);
+        rc = nft_kernel_new(&p->kernel);
     }
     if (rc == 0) {
         rc = netlink_watch_new(env->loop, on_event, p, &p->watch);

@@ -20,11 +20,8 @@
 
 #include "lib/json.h"
 #include "lib/mem.h"
+#include "services/nft-table.h"
 #include "services/vpn/vpn-driver.h"
-
-enum {
-    LISTING_SIZE_MAX = 1 << 20,
-};
 
 static json_t *match(const char *op, json_t *left, json_t *right)
 {
@@ -203,54 +200,6 @@ static json_t *document(const struct vpn_self_spec *self, const char *device)
     return list;
 }
 
-/* Leaves out what nft adds: metainfo and handles. */
-static json_t *strip(const json_t *listing)
-{
-    json_t *list = json_array(), *item, *value;
-    const char *kind;
-    size_t i;
-
-    json_array_foreach (json_object_get(listing, "nftables"), i, item) {
-        json_object_foreach (item, kind, value) {
-            if (strcmp(kind, "metainfo") != 0) {
-                json_t *copy = json_deep_copy(value);
-                json_object_del(copy, "handle");
-                json_array_append_new(list, json_pack("{s:o}", kind, copy));
-            }
-        }
-    }
-    return list;
-}
-
-/* NULL in *ret_listed if there is no such table. */
-static int list_table(json_t **ret_listed, struct error *error)
-{
-    const char *const argv[] = {"nft", "-j", "list", "table", "inet", VPN_TABLE, NULL};
-    _cleanup_buf_ struct buf out = BUF_INIT(LISTING_SIZE_MAX), err = BUF_INIT(4096);
-    struct spawn spawn = {.argv = argv, .out = &out, .err = &err};
-    json_t *listing;
-
-    int rc = spawn_run(&spawn);
-    /* Without the program there is no table of ours either; making one will say what is missing.
-     */
-    if (rc == -ENOENT || (rc == 1 && err.data && strstr(err.data, "No such file or directory"))) {
-        *ret_listed = NULL;
-        return 0;
-    }
-    if (rc != 0) {
-        return error_set(error, 500, NULL, "cannot list the nftables table %s: %s", VPN_TABLE,
-                         rc < 0     ? strerror(-rc)
-                         : err.data ? err.data
-                                    : "nft failed");
-    }
-    rc = json_parse(out.data ? out.data : "", out.size, &listing, error);
-    if (rc == 0) {
-        *ret_listed = strip(listing);
-        json_decref(listing);
-    }
-    return rc;
-}
-
 int vpn_guard_observe(struct vpn *v, struct error *error)
 {
     json_t *listed = NULL;
@@ -258,7 +207,7 @@ int vpn_guard_observe(struct vpn *v, struct error *error)
     if (!v->guard.dirty) {
         return 0;
     }
-    int rc = list_table(&listed, error);
+    int rc = nft_table_list("inet", VPN_TABLE, 0, NULL, &listed, error);
     if (rc < 0) {
         return rc;
     }

@@ -5,6 +5,7 @@
 
 #include "lib/clock.h"
 #include "lib/mem.h"
+#include "services/bridges.h"
 #include "services/vpn/vpn-driver.h"
 
 enum {
@@ -25,29 +26,13 @@ static void tell(const struct vpn *v, const char *name, json_t *value)
 
 /* --- vpn.self --- */
 
-/* Bridges that containers and virtual machines live behind: their addresses are the same on many
- * machines and lead nowhere from outside. */
-static int is_private_bridge(const char *name)
-{
-    static const char *const PREFIXES[] = {"docker", "br-",    "virbr", "lxcbr",
-                                           "lxdbr",  "podman", "cni",   "flannel",
-                                           "cali",   "kube",   "veth"};
-
-    for (size_t i = 0; i < ARRAY_LEN(PREFIXES); i++) {
-        if (strncmp(name, PREFIXES[i], strlen(PREFIXES[i])) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 static int is_told(const struct vpn *v, const struct netlink_link *link,
                    const struct netlink_address *address)
 {
     return address->scope == RT_SCOPE_UNIVERSE && link->up && strcmp(link->name, "lo") != 0 &&
            strcmp(link->alias, NETLINK_ALIAS) != 0 && strcmp(link->name, VPN_DEVICE) != 0 &&
            strcmp(link->name, VPN_CLIENTS_DEVICE) != 0 &&
-           strcmp(link->name, OVERLAY_BRIDGE) != 0 && !is_private_bridge(link->name) &&
+           strcmp(link->name, OVERLAY_BRIDGE) != 0 && !bridges_has(link->name) &&
            !ip4_contains(v->self.range, address->prefix.address);
 }
 

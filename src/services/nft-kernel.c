@@ -1,4 +1,4 @@
-#include "services/sdn/sdn-public-kernel.h"
+#include "services/nft-kernel.h"
 
 #include <arpa/inet.h>
 #include <endian.h>
@@ -21,17 +21,17 @@ enum {
     COMMENT_MAX = 128,
 };
 
-struct public_kernel {
+struct nft_kernel {
     struct nl_sock *socket;
 };
 
-int public_kernel_new(struct public_kernel **ret_kernel)
+int nft_kernel_new(struct nft_kernel **ret_kernel)
 {
-    struct public_kernel *kernel = xnew(struct public_kernel);
+    struct nft_kernel *kernel = xnew(struct nft_kernel);
 
     kernel->socket = nl_socket_alloc();
     if (!kernel->socket || nl_connect(kernel->socket, NETLINK_NETFILTER) < 0) {
-        public_kernel_free(kernel);
+        nft_kernel_free(kernel);
         return -EIO;
     }
     nl_socket_disable_auto_ack(kernel->socket);
@@ -40,7 +40,7 @@ int public_kernel_new(struct public_kernel **ret_kernel)
     return 0;
 }
 
-struct public_kernel *public_kernel_free(struct public_kernel *kernel)
+struct nft_kernel *nft_kernel_free(struct nft_kernel *kernel)
 {
     if (kernel) {
         nl_socket_free(kernel->socket);
@@ -54,7 +54,8 @@ struct public_kernel *public_kernel_free(struct public_kernel *kernel)
 struct answer {
     int rc;
     void (*take)(struct answer *answer, struct nl_msg *msg);
-    public_kernel_element_fn *each;
+    nft_kernel_element_fn *each;
+    nft_kernel_counter_fn *counter;
     void *arg;
     uint32_t generation;
 };
@@ -87,7 +88,7 @@ static struct nl_msg *message(int type, int flags, uint8_t family)
 }
 
 /* Sends `msg`, frees it, and collects the answer. */
-static int request(struct public_kernel *kernel, struct nl_msg *msg, struct answer *answer)
+static int request(struct nft_kernel *kernel, struct nl_msg *msg, struct answer *answer)
 {
     struct nl_cb *cb = nl_cb_alloc(NL_CB_DEFAULT);
 
@@ -120,7 +121,7 @@ static void take_generation(struct answer *answer, struct nl_msg *msg)
     }
 }
 
-int public_kernel_generation(struct public_kernel *kernel, uint32_t *ret_generation)
+int nft_kernel_generation(struct nft_kernel *kernel, uint32_t *ret_generation)
 {
     struct answer answer = {.take = take_generation};
     int rc = request(kernel, message(NFT_MSG_GETGEN, NLM_F_REQUEST, NFPROTO_UNSPEC), &answer);
@@ -138,7 +139,7 @@ static uint64_t number_of(struct nlattr *attr)
     return attr && nla_len(attr) == sizeof(uint64_t) ? be64toh(nla_get_u64(attr)) : 0;
 }
 
-static void take_counter(struct nlattr *expr, struct public_kernel_element *element)
+static void take_counter(struct nlattr *expr, struct nft_kernel_element *element)
 {
     struct nlattr *attrs[NFTA_EXPR_MAX + 1], *values[NFTA_COUNTER_MAX + 1];
 
@@ -177,9 +178,9 @@ static void take_element(struct answer *answer, struct nlattr *attr)
         !data[NFTA_DATA_VALUE]) {
         return;
     }
-    struct public_kernel_element element = {.key = nla_data(data[NFTA_DATA_VALUE]),
-                                            .key_size = (size_t)nla_len(data[NFTA_DATA_VALUE]),
-                                            .comment = comment};
+    struct nft_kernel_element element = {.key = nla_data(data[NFTA_DATA_VALUE]),
+                                         .key_size = (size_t)nla_len(data[NFTA_DATA_VALUE]),
+                                         .comment = comment};
     take_counter(attrs[NFTA_SET_ELEM_EXPR], &element);
     take_comment(attrs[NFTA_SET_ELEM_USERDATA], comment);
     answer->each(answer->arg, &element);
@@ -201,13 +202,39 @@ static void take_elements(struct answer *answer, struct nl_msg *msg)
     }
 }
 
-int public_kernel_elements(struct public_kernel *kernel, const char *table, const char *set,
-                           public_kernel_element_fn *each, void *arg)
+int nft_kernel_elements(struct nft_kernel *kernel, enum nft_kernel_family family,
+                        const char *table, const char *set, nft_kernel_element_fn *each, void *arg)
 {
     struct answer answer = {.take = take_elements, .each = each, .arg = arg};
-    struct nl_msg *msg = message(NFT_MSG_GETSETELEM, NLM_F_REQUEST | NLM_F_DUMP, NFPROTO_NETDEV);
+    struct nl_msg *msg = message(NFT_MSG_GETSETELEM, NLM_F_REQUEST | NLM_F_DUMP, (uint8_t)family);
 
     nla_put_string(msg, NFTA_SET_ELEM_LIST_TABLE, table);
     nla_put_string(msg, NFTA_SET_ELEM_LIST_SET, set);
+    return request(kernel, msg, &answer);
+}
+
+/* --- named counters --- */
+
+static void take_object(struct answer *answer, struct nl_msg *msg)
+{
+    struct nlattr *attrs[NFTA_OBJ_MAX + 1], *values[NFTA_COUNTER_MAX + 1];
+
+    if (nlmsg_parse(nlmsg_hdr(msg), sizeof(struct nfgenmsg), attrs, NFTA_OBJ_MAX, NULL) == 0 &&
+        attrs[NFTA_OBJ_NAME] && attrs[NFTA_OBJ_DATA] &&
+        nla_parse_nested(values, NFTA_COUNTER_MAX, attrs[NFTA_OBJ_DATA], NULL) == 0) {
+        answer->counter(answer->arg, nla_get_string(attrs[NFTA_OBJ_NAME]),
+                        number_of(values[NFTA_COUNTER_PACKETS]),
+                        number_of(values[NFTA_COUNTER_BYTES]));
+    }
+}
+
+int nft_kernel_counters(struct nft_kernel *kernel, enum nft_kernel_family family,
+                        const char *table, nft_kernel_counter_fn *each, void *arg)
+{
+    struct answer answer = {.take = take_object, .counter = each, .arg = arg};
+    struct nl_msg *msg = message(NFT_MSG_GETOBJ, NLM_F_REQUEST | NLM_F_DUMP, (uint8_t)family);
+
+    nla_put_string(msg, NFTA_OBJ_TABLE, table);
+    nla_put_u32(msg, NFTA_OBJ_TYPE, htonl(NFT_OBJECT_COUNTER));
     return request(kernel, msg, &answer);
 }
