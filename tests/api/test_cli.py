@@ -348,7 +348,7 @@ def test_api_tokens(cli):
 
 def test_settings(cli):
     before = cli.json("settings", "show", "overlay")["spec"]["mtu"]
-    assert [s["id"] for s in cli.json("settings", "show")] == ["overlay"]
+    assert [s["id"] for s in cli.json("settings", "show")] == ["dns", "overlay"]
     assert "spec.mtu" in cli.out("settings", "show")
     assert 'did you mean "settings show overlay"?' in cli.err("settings", "show", "overlya",
                                                               code=USAGE)
@@ -519,7 +519,7 @@ def test_backup(cli, server, tmp_path):
 # --- completion ----------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("words, expected", [
-    (["no"], ["node"]), (["node", "s"], ["show", "set"]), (["settings", "set", ""], ["overlay"]),
+    (["no"], ["node"]), (["node", "s"], ["show", "set"]), (["settings", "set", ""], ["overlay", "dns"]),
     (["user", "add", "bob", "--role", ""], ["viewer", "operator", "admin"]),
     (["node", "list", "-o", "j"], ["json", "jsonl"]),
     (["node", "set", "Agent.1", "--h"], ["--hub", "--help"]),

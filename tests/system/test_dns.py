@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from helpers import host_state, status_of, wait_connected
+from helpers import host_state, start_agent_with_few_rights, status_of, wait_connected
 from lab.processes import wait_for
 
 LAB = {"nodes": 2, "clouds": 2, "services": ["vpn", "dns"]}
@@ -264,6 +264,22 @@ def test_another_writes_resolv_conf(lab):
     assert not dnsmasq(host)
     lab.api.patch("/nodes/Agent.2", {"spec": {"services": ["vpn", "dns"]}})
     wait_for("running", lambda: dns(lab, "Agent.2").get("state") == "running", 20)
+
+
+@pytest.mark.logs("dnsmasq ended")
+def test_with_the_rights_of_the_unit(lab, record):
+    """dnsmasq gives up root, and still takes an overlay address that comes later."""
+    host, address = lab.host("Agent.2"), lab.overlay_address("Agent.2")
+    host.stop_agent()
+    host.kill_processes("dnsmasq")
+    start_agent_with_few_rights(host)
+    wait_for("an answer", lambda: dig(host, "agent-1.cnsmo.internal"), 15)
+    assert host.out(["ps", "-o", "user=", "-p", *dnsmasq(host)]).strip() in ("dnsmasq", "nobody")
+    host.run(["ip", "addr", "del", f"{address}/32", "dev", "cnsmo0"])
+    wait_for("answers at the address again",
+             lambda: dig(host, "agent-1.cnsmo.internal", server=address), 15)
+    host.restart_agent()
+    wait_connected(lab, "Agent.2")
 
 
 def test_nothing_is_left(lab):
