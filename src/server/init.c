@@ -8,6 +8,7 @@
 #include "lib/file.h"
 #include "lib/hash.h"
 #include "lib/json.h"
+#include "lib/log.h"
 #include "lib/mem.h"
 #include "server/auth-hash.h"
 #include "server/auth.h"
@@ -219,25 +220,88 @@ static int apply_object(struct state *state, const struct options *options, cons
     return rc;
 }
 
-/* Settings come first, since others are checked against them. */
-static int apply_pass(struct state *state, const struct options *options, const json_t *objects,
-                      int settings, int dry_run, struct error *error)
+/* One object, and what was made of it is noted. */
+static int apply_at(struct state *state, const struct options *options, const json_t *objects,
+                    size_t i, json_t *made, struct error *error)
 {
-    size_t i;
-    json_t *object;
+    const json_t *object = json_array_get(objects, i);
+    const char *kind = json_get_string(object, "kind", ""),
+               *id = json_get_string(object, "id", NULL);
+    int is_new = verb_for(state, kind, id) == WRITE_CREATE;
+    int rc = apply_object(state, options, object, made == NULL, error);
 
-    json_array_foreach ((json_t *)objects, i, object) {
-        int is_settings = strcmp(json_get_string(object, "kind", ""), "settings") == 0;
-        int rc =
-            is_settings == settings ? apply_object(state, options, object, dry_run, error) : 0;
-        if (rc < 0) {
-            char prefix[40];
-            snprintf(prefix, sizeof prefix, "/objects/%zu", i);
-            error_prefix(error, prefix);
-            return rc;
+    if (rc < 0) {
+        char prefix[40];
+        snprintf(prefix, sizeof prefix, "/objects/%zu", i);
+        error_prefix(error, prefix);
+    } else if (made && is_new && id) {
+        json_array_append(made, (json_t *)object);
+    }
+    return rc;
+}
+
+static int has_kind(const json_t *objects, size_t i, const char *kind)
+{
+    return strcmp(json_get_string(json_array_get(objects, i), "kind", ""), kind) == 0;
+}
+
+static int apply_kind(struct state *state, const struct options *options, const json_t *objects,
+                      const char *kind, json_t *made, struct error *error)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < json_array_size(objects); i++) {
+        rc = has_kind(objects, i, kind) ? apply_at(state, options, objects, i, made, error) : 0;
+    }
+    return rc;
+}
+
+/* Those that nobody knows, before anything is made. */
+static int check_kinds(struct state *state, const struct options *options, const json_t *objects,
+                       struct error *error)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < json_array_size(objects); i++) {
+        const char *kind = json_get_string(json_array_get(objects, i), "kind", "");
+        if (strcmp(kind, "settings") != 0 && !deployment_kind(state->deployment, kind, NULL)) {
+            rc = apply_at(state, options, objects, i, NULL, error);
         }
     }
-    return 0;
+    return rc;
+}
+
+/* In the order of the kinds, so that what others name is there before them. */
+static int apply_kinds(struct state *state, const struct options *options, const json_t *objects,
+                       json_t *made, struct error *error)
+{
+    const struct kind *kind;
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && (kind = deployment_kind_at(state->deployment, i)); i++) {
+        if (kind->ids != KIND_ID_SINGLETON) {
+            rc = apply_kind(state, options, objects, kind->name, made, error);
+        }
+    }
+    return rc;
+}
+
+/* A file that is refused leaves none of its objects behind. */
+static void take_back(struct state *state, const json_t *made)
+{
+    for (size_t i = json_array_size(made); i > 0; i--) {
+        const json_t *object = json_array_get(made, i - 1);
+        struct write write = {.verb = WRITE_DELETE,
+                              .kind = json_get_string(object, "kind", ""),
+                              .id = json_get_string(object, "id", "")};
+        struct waiting waiting = {0};
+        struct error error;
+        deployment_write(state->deployment, &SYSTEM, &write, on_done, &waiting);
+        if (finish(state, &waiting, &error) < 0) {
+            log_error("what was made can't be taken back", "object", write.id, "reason",
+                      error.detail, NULL);
+        }
+    }
 }
 
 static int apply_objects(struct state *state, const struct options *options, const json_t *file,
@@ -248,10 +312,17 @@ static int apply_objects(struct state *state, const struct options *options, con
     if (strcmp(json_get_string(file, "apiVersion", ""), "v2") != 0 || !json_is_array(objects)) {
         return error_set(error, 400, NULL, "it must be {\"apiVersion\":\"v2\",\"objects\":[...]}");
     }
-    int rc = apply_pass(state, options, objects, 1, 1, error);
-    rc = rc < 0 ? rc : apply_pass(state, options, objects, 1, 0, error);
-    rc = rc < 0 ? rc : apply_pass(state, options, objects, 0, 1, error);
-    return rc < 0 ? rc : apply_pass(state, options, objects, 0, 0, error);
+    json_t *made = json_array();
+    int rc = check_kinds(state, options, objects, error);
+    /* Settings come first, since others are checked against them. */
+    rc = rc < 0 ? rc : apply_kind(state, options, objects, "settings", NULL, error);
+    rc = rc < 0 ? rc : apply_kind(state, options, objects, "settings", made, error);
+    rc = rc < 0 ? rc : apply_kinds(state, options, objects, made, error);
+    if (rc < 0) {
+        take_back(state, made);
+    }
+    json_decref(made);
+    return rc;
 }
 
 static int apply_file(struct state *state, const struct options *options, struct error *error)

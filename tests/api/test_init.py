@@ -66,6 +66,12 @@ def test_bad_first_password(empty, text):
     empty.init()  # nothing is half done
 
 
+def password_file(server):
+    path = server.folder / "password"
+    path.write_text(PASSWORD)
+    return path
+
+
 def test_objects_are_handed_in(empty):
     secret = "an-orchestrator-knows-this"
     path = apply_file(empty, [
@@ -73,9 +79,8 @@ def test_objects_are_handed_in(empty):
         {"kind": "settings", "id": "overlay", "spec": {"range": "10.99.0.0/24"}},
         {"kind": "users", "id": "eve", "spec": {"role": "viewer", "password": "eve's password"}},
         {"kind": "tokens", "id": "first", "spec": {"uses": 3}, "secret": secret}])
-    password = empty.folder / "password"
-    password.write_text(PASSWORD)
-    done = run(empty, "init", "--apply", path, "--admin", ADMIN, "--password-file", str(password))
+    done = run(empty, "init", "--apply", path, "--admin", ADMIN,
+               "--password-file", str(password_file(empty)))
     assert re.fullmatch(r"token first cnsmo1\.[A-Za-z0-9_-]+\n", done.stdout)
     empty.start()
     try:
@@ -85,6 +90,37 @@ def test_objects_are_handed_in(empty):
         assert admin.spec("tokens", "first")["uses"] == 3
         assert secret not in admin.get("/api/v2/tokens/first").text
         empty.login("eve", "eve's password")
+    finally:
+        empty.stop()
+
+
+def test_objects_may_name_each_other(empty):
+    """In any order."""
+    objects = [
+        {"kind": "lb/services", "id": "web", "spec": {
+            "node": "Agent.1", "port": 80, "backends": {"selector": {"role": "web"}}}},
+        {"kind": "fw/policies", "id": "closed", "spec": {"selector": {}, "in": "drop"}},
+        {"kind": "fw/rules", "id": "1", "spec": {
+            "node": "Agent.1", "action": "accept", "source": "@office"}},
+        {"kind": "fw/groups", "id": "office", "spec": {"addresses": ["192.0.2.0/24"]}},
+        {"kind": "dns/records", "id": "1", "spec": {"name": "web", "value": "10.77.0.9"}},
+        {"kind": "sdn/filters", "id": "4", "spec": {"node": "Agent.1", "protocol": "tcp"}},
+        {"kind": "settings", "id": "dns", "spec": {"domain": "corp.example"}},
+        {"kind": "nodes", "id": "Agent.1", "spec": {
+            "services": ["vpn", "sdn", "dns", "fw", "lb"], "labels": {"role": "web"}}}]
+    wrong = [*objects, {"kind": "lb/services", "id": "other", "spec": {
+        "node": "Agent.1", "port": 80, "backends": {"selector": {"role": "web"}}}}]
+    said = run(empty, "init", "--apply", apply_file(empty, wrong), code=1).stderr
+    assert "/objects/8" in said
+    run(empty, "init", "--apply", apply_file(empty, objects[:-1]), code=1)  # nothing was left
+    run(empty, "init", "--apply", apply_file(empty, objects), "--admin", ADMIN,
+        "--password-file", str(password_file(empty)))
+    empty.start()
+    try:
+        admin = empty.login()
+        for item in objects:
+            assert admin.get(f"/api/v2/{item['kind']}/{item['id']}").status_code == 200, item
+        assert admin.spec("settings", "dns")["domain"] == "corp.example"
     finally:
         empty.stop()
 

@@ -50,7 +50,7 @@ void fw_status(const char *kind, const char *id, const json_t *object, struct vi
 }
 
 static const char *const PLANS[] = {"nodes", "fw/rules", "fw/policies", NULL};
-static const struct kind *const KINDS[] = {&FW_RULES, &FW_GROUPS, &FW_POLICIES, NULL};
+static const struct kind *const KINDS[] = {&FW_GROUPS, &FW_RULES, &FW_POLICIES, NULL};
 
 const struct service SERVICE_FW = {
     .name = "fw",
