@@ -56,6 +56,8 @@ Try, as root, in this folder:
   curl -s --cacert \$CNSMO_CA -H "Authorization: Bearer \$token" -H 'Content-Type: application/json' -X PUT \\
       \$CNSMO_URL/api/v1/services/sdn/blockbyport \\
       -d '{"tcp-destination-port":1919,"ip4-destination":"$overlay","ssinstanceid":"Agent.1"}'
+  curl -s --cacert \$CNSMO_CA -H "Authorization: Bearer \$token" -X DELETE \\
+      \$CNSMO_URL/api/v1/services/sdn/nodes/Agent.1/flows/2
 
   # A name, on every machine at once:
   build/src/cli/cnsmo dns record add --name web --value $overlay --wait=5
@@ -72,7 +74,7 @@ Try, as root, in this folder:
   ./dev lab exec Agent.3 sh -c 'socat TCP-LISTEN:1919,fork,reuseaddr EXEC:hostname &'
   build/src/cli/cnsmo lb service add web --node Agent.1 --port 8000 --algorithm roundrobin \\
       --backends-nodes Agent.2,Agent.3 --backend-port 1919 --wait=5
-  ./dev lab exec Server sh -c 'for i in 1 2 3 4; do socat -T 2 - TCP:agent-1:8000; done'
+  ./dev lab exec Server sh -c 'for i in 1 2 3 4; do socat -u TCP:agent-1:8000 -; done'
   build/src/cli/cnsmo lb service show web          # each back end, as the front sees it
   ./dev lab exec Agent.3 pkill socat               # it fails: after some seconds Agent.2 has it all
 
