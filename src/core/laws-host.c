@@ -53,6 +53,9 @@ static void make_mounts(void)
             give_up(EMPTY[i], strerror(errno));
         }
     }
+    if (chdir("/") < 0) { /* as the agent does; where we were may be hidden now */
+        give_up("/", strerror(errno));
+    }
 }
 
 static int wait_for(pid_t pid)
