@@ -30,6 +30,7 @@ enum {
     END_MSEC = 500,
     UNANSWERED_MAX = 3,
     SAVE_TICKS = 60,
+    LOG_SIZE_MAX = 1 << 20,
 };
 
 #define CONF_BEGIN "dnsmasq-"
@@ -539,6 +540,18 @@ static void ask(struct dns *d)
     d->unanswered++;
 }
 
+/* It tells of each file that it reads, so of each change: appended to, for ever. */
+static void bound_log(struct dns *d)
+{
+    _cleanup_free_ char *path = log_path(d);
+    struct stat status;
+
+    if (stat(path, &status) == 0 && status.st_size > LOG_SIZE_MAX && truncate(path, 0) == 0 &&
+        d->log_size > 0) {
+        d->log_size = 0;
+    }
+}
+
 void daemon_tick(struct dns *d)
 {
     if (!d->running) {
@@ -555,5 +568,6 @@ void daemon_tick(struct dns *d)
     ask(d);
     if (++d->ticks % SAVE_TICKS == 0) {
         counts_save(d);
+        bound_log(d);
     }
 }
