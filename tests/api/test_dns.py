@@ -213,6 +213,14 @@ def test_the_domain_is_kept_in_lower_case(own, api):
         api.patch(SETTINGS, json={"spec": {"domain": "cnsmo.internal"}})
 
 
+def test_a_domain_that_is_too_long_for_a_name(api):
+    number = make(api, ".".join(["a" * 60] * 3), "10.0.0.1")["id"]
+    reply = api.patch(SETTINGS, json={"spec": {"domain": ".".join(["b" * 60] * 2)}})
+    assert problem(reply, 409, "/spec/domain") == (
+        f'"domain": the name of dns record {number} would have more than 253 characters with it '
+        "(RFC 1035)")
+
+
 # --- API v1 -----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("base", ["/api/v1/services/dns", "/api/v1/dns", "/API/v1/Services/DNS"])

@@ -297,9 +297,39 @@ static int check_node(const char *id, const json_t *spec, struct view *view, str
     return rc;
 }
 
-static int check_settings(const json_t *spec, struct error *error)
+struct fitting {
+    const char *domain;
+    const char *id; /* of a record whose name would be too long, borrowed; NULL: none */
+};
+
+static void look_whether_it_fits(void *arg, const char *id, const json_t *object)
 {
-    int rc = dns_domain_check(json_get_string(spec, "domain", ""), error);
+    struct fitting *f = arg;
+    const char *name = json_get_string(json_object_get(object, "spec"), "name", "");
+
+    if (!dns_name_is_outside(name) && strlen(name) + 1 + strlen(f->domain) > DNS_NAME_MAX) {
+        f->id = id;
+    }
+}
+
+static int check_domain(const char *domain, struct view *view, struct error *error)
+{
+    struct fitting f = {.domain = domain};
+    int rc = dns_domain_check(domain, error);
+
+    if (rc == 0) {
+        view_each(view, "object/dns/records/", look_whether_it_fits, &f);
+    }
+    return f.id ? error_set(error, 409, "/domain",
+                            "\"domain\": the name of dns record %s would have more than %d "
+                            "characters with it (RFC 1035)",
+                            f.id, DNS_NAME_MAX)
+                : rc;
+}
+
+static int check_settings(const json_t *spec, struct view *view, struct error *error)
+{
+    int rc = check_domain(json_get_string(spec, "domain", ""), view, error);
     json_t *upstream;
     size_t i;
 
@@ -325,7 +355,7 @@ int dns_validate(const char *kind, const char *id, const json_t *spec, struct vi
         return check_node(id, spec, view, error);
     }
     if (strcmp(kind, "settings") == 0) {
-        return strcmp(id, "dns") == 0 ? check_settings(spec, error) : 0;
+        return strcmp(id, "dns") == 0 ? check_settings(spec, view, error) : 0;
     }
     return strcmp(kind, DNS_RECORDS.name) == 0 ? check_record(id, spec, view, error) : 0;
 }
