@@ -16,7 +16,8 @@
 
 enum {
     DOCUMENT_MAX = 64 << 20,
-    LIST_MAX = 500, /* objects that the server makes at once */
+    LIST_MAX = 300, /* objects that the server makes at once: of nodes, which take three operations
+                       each of a transaction's 1,024, there can't be many more */
     LIST_BYTES_MAX = 200 << 10,
 };
 

@@ -142,7 +142,7 @@ struct writing {
     struct deployment *d;
     enum write_verb verb;
     char *kind, *id;
-    int force, is_forced;
+    int force, is_forced, returns;
     int draws_id; /* the caller gave none: each try makes its own */
     json_t *spec, *sealed;
     int64_t if_match;

@@ -70,6 +70,7 @@ struct write {
     const json_t *sealed; /* NULL: as it is */
     int64_t if_match;     /* the revision that must be the present one, else 412; 0: any */
     int force;            /* of a kind that can be: on trial, where it has to be; not a deletion */
+    int returns;          /* to what it was before a trial: passes as forced, on no trial */
     int dry_run;          /* answer what would change; change nothing */
     const char *reason;   /* of its event, and lives on; NULL: "created", "changed", "deleted" or
                              "forced" */

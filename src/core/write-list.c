@@ -12,7 +12,8 @@
 struct listing {
     struct writing *w; /* what they have in common; its spec and id are those of one at a time */
     json_t *list;
-    json_t *ids; /* of this try */
+    json_t *ids;   /* of this try */
+    int is_forced; /* one of them is */
 };
 
 /* What a key was before the list. */
@@ -102,6 +103,7 @@ static int build_one(struct listing *l, const json_t *item, struct change *chang
     json_decref(value);
     if (rc == 0) {
         json_array_append_new(l->ids, json_string(w->id));
+        l->is_forced |= w->is_forced;
     }
     return rc;
 }
@@ -134,6 +136,7 @@ static void add_event(struct listing *l, struct change *change)
     const char *last = json_string_value(json_array_get(l->ids, len - 1));
     _cleanup_free_ char *what = xasprintf("%zu %s, from %s to %s", len, l->w->kind, first, last);
 
+    l->w->is_forced = l->is_forced;
     writing_add_event(l->w, change, l->w->kind, what);
 }
 
@@ -166,6 +169,7 @@ static void attempt(struct listing *l)
     struct error error = {0};
 
     json_array_clear(l->ids);
+    l->is_forced = 0;
     int rc = build_all(l, change, &error);
     if (rc < 0) {
         change_free(change);

@@ -131,9 +131,9 @@ static int check_rules(struct writing *w, const struct kind *kind, const json_t 
     int rc = write_check(w->d, kind, w->id, spec, 0, error);
 
     w->is_forced = 0;
-    if (rc < 0 && w->force && error->status == 409) {
+    if (rc < 0 && (w->force || w->returns) && error->status == 409) {
         rc = write_check(w->d, kind, w->id, spec, 1, error);
-        w->is_forced = rc == 0;
+        w->is_forced = rc == 0 && !w->returns;
     }
     return rc;
 }
@@ -364,6 +364,7 @@ struct writing *writing_new(struct deployment *d, const struct actor *actor,
         .kind = xstrdup(write->kind),
         .id = write->id ? xstrdup(write->id) : NULL,
         .force = write->force,
+        .returns = write->returns,
         .draws_id = !write->id,
         .spec = json_deep_copy(write->spec),
         .sealed = json_deep_copy(write->sealed),

@@ -79,6 +79,25 @@ static void its_event_says_that_it_was_forced(void **state)
     assert_string_equal(json_get_string(spec, "reason", ""), "forced");
 }
 
+static void a_list_is_forced_where_one_of_it_is(void **state)
+{
+    static const struct actor ADMIN = {.name = "admin", .source = "-", .role = ROLE_ADMIN};
+    struct write common = {.verb = WRITE_CREATE, .kind = "toy/marks", .force = 1};
+    struct fixture *f = *state;
+    struct outcome o = {0};
+    json_t *list = json_pack("[{s:{s:b}}, {s:{}}]", "spec", "sharp", 1, "spec");
+
+    deployment_create_list(f->d, &ADMIN, &common, list, fixture_done, &o);
+    json_decref(list);
+    fixture_run(f, &o.finished);
+    assert_int_equal(o.rc, 0);
+    assert_true(deadline_of(f, "1") > 0 && deadline_of(f, "2") == 0);
+    const struct tree *tree = deployment_tree(f->d);
+    struct omap_entry *e = tree_first(tree, "object/events/");
+    const json_t *spec = json_object_get(tree_value(tree, e->key), "spec");
+    assert_string_equal(json_get_string(spec, "reason", ""), "forced");
+}
+
 static void what_nobody_confirms_is_deleted(void **state)
 {
     struct fixture *f = *state;
@@ -134,6 +153,22 @@ static void what_was_changed_by_force_is_as_before(void **state)
     server_trials_free(trials);
 }
 
+/* It was forced itself, and confirmed. */
+static void it_returns_to_what_would_be_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct outcome o = make(f, 0, "{}");
+    json_t *sealed = json_pack("{s:{s:b}, s:i}", "before", "sharp", 1, "confirmBy", 1);
+    struct write change = {.verb = WRITE_PATCH, .kind = "toy/marks", .id = o.id, .sealed = sealed};
+
+    assert_int_equal(do_write(f, change, "{\"sharp\":false}").rc, 0);
+    json_decref(sealed);
+    struct server_trials *trials = server_trials_new(&f->loop, f->d);
+    run_until_free(f, o.id);
+    assert_true(is_sharp(f, o.id));
+    server_trials_free(trials);
+}
+
 static void what_was_there_at_the_start_too(void **state)
 {
     struct fixture *f = *state;
@@ -185,10 +220,11 @@ static void who_confirms_in_time_keeps_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(only_what_is_refused_is_on_trial),       TEST(its_event_says_that_it_was_forced),
-        TEST(what_nobody_confirms_is_deleted),        TEST(what_was_there_at_the_start_too),
-        TEST(who_deletes_it_before_ends_it),          TEST(who_confirms_in_time_keeps_it),
-        TEST(what_was_changed_by_force_is_as_before),
+        TEST(only_what_is_refused_is_on_trial),    TEST(its_event_says_that_it_was_forced),
+        TEST(a_list_is_forced_where_one_of_it_is), TEST(what_nobody_confirms_is_deleted),
+        TEST(what_was_there_at_the_start_too),     TEST(who_deletes_it_before_ends_it),
+        TEST(who_confirms_in_time_keeps_it),       TEST(what_was_changed_by_force_is_as_before),
+        TEST(it_returns_to_what_would_be_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,6 +64,7 @@ static void undo(struct server_trials *t, const char *key)
                                 .spec = before,
                                 .sealed = before ? none : NULL,
                                 .if_match = entry ? entry->revision : 0,
+                                .returns = 1,
                                 .reason = "undone"};
 
     log_info("undone: nobody confirmed it in time", "object", key + sizeof OBJECT - 1, NULL);

@@ -70,6 +70,9 @@ def make(api, name, value, **spec):
      '"value" leads back to "a": CNAMEs can\'t make a loop'),
     ({"name": "*.a", "value": "10.0.0.1", "ttl": 5}, 400, "/spec/ttl",
      '"ttl" can\'t be given for a wildcard'),
+    ({"name": "*.a", "value": "www.example.org."}, 400, "/spec/value",
+     '"value" of a wildcard must lead to an address or to a name of the domain, and '
+     "www.example.org is outside"),
     ({"name": "Agent-1", "value": "10.0.0.1"}, 409, "/spec/name",
      '"name" agent-1 is that of the node Agent.1'),
     ({"name": "plain.cnsmo.internal.", "value": "10.0.0.1"}, 409, "/spec/name",
@@ -198,6 +201,24 @@ def test_dns_needs_vpn(api):
 ])
 def test_settings_are_refused(api, spec, pointer, sentence):
     assert problem(api.patch(SETTINGS, json={"spec": spec}), 400, pointer) == sentence
+
+
+def test_the_domain_is_kept_in_lower_case(own, api):
+    reply = api.patch(f"{SETTINGS}?wait=applied", json={"spec": {"domain": "Lab.Example"}})
+    try:
+        assert reply.status_code == 200, reply.text
+        assert reply.json()["spec"]["domain"] == "lab.example"
+        assert make(api, "web.LAB.example", "10.0.0.1")["spec"]["name"] == "web"
+    finally:
+        api.patch(SETTINGS, json={"spec": {"domain": "cnsmo.internal"}})
+
+
+def test_a_domain_that_is_too_long_for_a_name(api):
+    number = make(api, ".".join(["a" * 60] * 3), "10.0.0.1")["id"]
+    reply = api.patch(SETTINGS, json={"spec": {"domain": ".".join(["b" * 60] * 2)}})
+    assert problem(reply, 409, "/spec/domain") == (
+        f'"domain": the name of dns record {number} would have more than 253 characters with it '
+        "(RFC 1035)")
 
 
 # --- API v1 -----------------------------------------------------------------------------------------

@@ -26,8 +26,8 @@ def dig(host, *words, server=LOCAL):
     return sorted(done.stdout.split()) if done.returncode == 0 else None
 
 
-def code(host, name):
-    out = host.out(["dig", f"@{LOCAL}", "+time=1", "+tries=1", name], check=False)
+def code(host, *words):
+    out = host.out(["dig", f"@{LOCAL}", "+time=1", "+tries=1", *words], check=False)
     return out.partition("status: ")[2].partition(",")[0]
 
 
@@ -123,13 +123,16 @@ def test_wildcards_ttl_and_names_outside(lab, record):
     record("*.apps", "192.0.2.20")
     record("slow", "192.0.2.21", ttl=77)
     record("out", "www.example.org.", type="CNAME")
+    record("beside", "192.0.2.21")
     record("www.example.net.", "192.0.2.22")
     for name in NODES:
         host = lab.host(name)
         assert dig(host, "any.apps.cnsmo.internal") == ["192.0.2.20"]
+        assert code(host, "any.apps.cnsmo.internal", "AAAA") == "NOERROR"
         assert code(host, "apps.cnsmo.internal") == "NXDOMAIN"
         answer = host.out(["dig", f"@{LOCAL}", "+noall", "+answer", "slow.cnsmo.internal"]).split()
         assert answer[1:] == ["77", "IN", "A", "192.0.2.21"]
+        assert dig(host, "-x", "192.0.2.21") == ["beside.cnsmo.internal."]
         assert "www.example.org." in dig(host, "out.cnsmo.internal", "CNAME")
         assert dig(host, "www.example.net") == ["192.0.2.22"]
 

@@ -30,6 +30,7 @@ enum {
     END_MSEC = 500,
     UNANSWERED_MAX = 3,
     SAVE_TICKS = 60,
+    LOG_SIZE_MAX = 1 << 20,
 };
 
 #define CONF_BEGIN "dnsmasq-"
@@ -274,11 +275,14 @@ static int look(struct dns *d, const char *const *argv)
     return rc;
 }
 
-/* Who has the port, as `ss` tells it; "" if that isn't known. */
-static void who_has_port(char *name, size_t size)
+/* Who has the port of this address, or of all, as `ss` tells it; "" if that isn't known. Others
+ * (systemd-resolved, say) may have the same port of another address. */
+static void who_has_port(const char *address, int udp, char *name, size_t size)
 {
     _cleanup_buf_ struct buf out = BUF_INIT(64 << 10);
-    const char *const argv[] = {"ss", "-Hlntup", "sport = :53", NULL};
+    _cleanup_free_ char *which = xasprintf("src %s:%d or src 0.0.0.0:%d or src [::]:%d", address,
+                                           DNS_PORT, DNS_PORT, DNS_PORT);
+    const char *const argv[] = {"ss", udp ? "-Hlnup" : "-Hlntp", which, NULL};
     struct spawn spawn = {.argv = argv, .out = &out};
 
     name[0] = '\0';
@@ -313,7 +317,7 @@ static int check_port(const struct dns *d, struct error *error)
     for (size_t i = 0; i < ARRAY_LEN(addresses); i++) {
         int udp = is_taken(SOCK_DGRAM, addresses[i]);
         if (udp || is_taken(SOCK_STREAM, addresses[i])) {
-            who_has_port(name, sizeof name);
+            who_has_port(addresses[i], udp, name, sizeof name);
             return error_set(error, 409, NULL, "%s port %d of %s is taken by %s",
                              udp ? "UDP" : "TCP", DNS_PORT, addresses[i],
                              *name ? name : "another program");
@@ -539,6 +543,18 @@ static void ask(struct dns *d)
     d->unanswered++;
 }
 
+/* It tells of each file that it reads, so of each change: appended to, for ever. */
+static void bound_log(struct dns *d)
+{
+    _cleanup_free_ char *path = log_path(d);
+    struct stat status;
+
+    if (stat(path, &status) == 0 && status.st_size > LOG_SIZE_MAX && truncate(path, 0) == 0 &&
+        d->log_size > 0) {
+        d->log_size = 0;
+    }
+}
+
 void daemon_tick(struct dns *d)
 {
     if (!d->running) {
@@ -555,5 +571,6 @@ void daemon_tick(struct dns *d)
     ask(d);
     if (++d->ticks % SAVE_TICKS == 0) {
         counts_save(d);
+        bound_log(d);
     }
 }

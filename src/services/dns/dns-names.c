@@ -51,6 +51,14 @@ char *dns_name_canonical(const char *text, const char *domain)
     return is_absolute ? xasprintf("%s.", name) : TAKE(name);
 }
 
+char *dns_domain_canonical(const char *text)
+{
+    char *domain = xstrdup(text);
+
+    lower_all(domain);
+    return domain;
+}
+
 int dns_name_is_wildcard(const char *name)
 {
     return strncmp(name, "*.", 2) == 0 || strcmp(name, "*") == 0;

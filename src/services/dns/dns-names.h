@@ -18,6 +18,9 @@ enum {
 /* The name in its one form; the caller frees it. Whatever is given gives something: check it. */
 char *dns_name_canonical(const char *text, const char *domain);
 
+/* A domain in lower case, as names in it are; the caller frees it. */
+char *dns_domain_canonical(const char *text);
+
 /* Is a canonical name one? 400 at the pointer, in words about the member. */
 int dns_name_check(const char *name, const char *domain, int may_be_wildcard, const char *member,
                    const char *pointer, struct error *error);

@@ -80,6 +80,10 @@ json_t *dns_complete(const char *kind, const char *id, const json_t *before, con
     const char *domain = dns_domain(view), *given = json_get_string(spec, "value", "");
     json_t *result = json_copy((json_t *)spec);
 
+    if (strcmp(kind, DNS_SETTINGS.name) == 0) {
+        _cleanup_free_ char *own = dns_domain_canonical(json_get_string(spec, "domain", ""));
+        json_object_set_new(result, "domain", json_string(own));
+    }
     if (strcmp(kind, DNS_RECORDS.name) != 0) {
         return result;
     }
@@ -221,6 +225,31 @@ static int check_loop(const char *id, const json_t *spec, struct view *view, str
     return 0;
 }
 
+/* dnsmasq has no wildcards for what it doesn't know itself. */
+static int check_wildcard(const json_t *spec, struct view *view, struct error *error)
+{
+    struct dns_target target = {0};
+    int rc = 0;
+
+    if (!dns_name_is_wildcard(json_get_string(spec, "name", ""))) {
+        return 0;
+    }
+    if (json_get_integer(spec, "ttl", 0) > 0) {
+        return error_set(error, 400, "/ttl", "\"ttl\" can't be given for a wildcard");
+    }
+    if (strcmp(json_get_string(spec, "type", ""), "CNAME") == 0) {
+        dns_follow(view, json_get_string(spec, "value", ""), &target);
+        if (target.outside && json_array_size(target.addresses) == 0) {
+            rc = error_set(error, 400, "/value",
+                           "\"value\" of a wildcard must lead to an address or to a name of the "
+                           "domain, and %s is outside",
+                           target.outside);
+        }
+        dns_target_done(&target);
+    }
+    return rc;
+}
+
 static int check_record(const char *id, const json_t *spec, struct view *view, struct error *error)
 {
     const char *domain = dns_domain(view), *name = json_get_string(spec, "name", "");
@@ -228,9 +257,7 @@ static int check_record(const char *id, const json_t *spec, struct view *view, s
     int rc = dns_name_check(name, domain, 1, "name", "/name", error);
 
     rc = rc < 0 ? rc : check_value(spec, domain, error);
-    if (rc == 0 && dns_name_is_wildcard(name) && json_get_integer(spec, "ttl", 0) > 0) {
-        return error_set(error, 400, "/ttl", "\"ttl\" can't be given for a wildcard");
-    }
+    rc = rc < 0 ? rc : check_wildcard(spec, view, error);
     const char *node = rc == 0 ? dns_node_at(view, name) : NULL;
     if (node) {
         return error_set(error, 409, "/name", "\"name\" %s is that of the node %s", name, node);
@@ -270,9 +297,39 @@ static int check_node(const char *id, const json_t *spec, struct view *view, str
     return rc;
 }
 
-static int check_settings(const json_t *spec, struct error *error)
+struct fitting {
+    const char *domain;
+    const char *id; /* of a record whose name would be too long, borrowed; NULL: none */
+};
+
+static void look_whether_it_fits(void *arg, const char *id, const json_t *object)
 {
-    int rc = dns_domain_check(json_get_string(spec, "domain", ""), error);
+    struct fitting *f = arg;
+    const char *name = json_get_string(json_object_get(object, "spec"), "name", "");
+
+    if (!dns_name_is_outside(name) && strlen(name) + 1 + strlen(f->domain) > DNS_NAME_MAX) {
+        f->id = id;
+    }
+}
+
+static int check_domain(const char *domain, struct view *view, struct error *error)
+{
+    struct fitting f = {.domain = domain};
+    int rc = dns_domain_check(domain, error);
+
+    if (rc == 0) {
+        view_each(view, "object/dns/records/", look_whether_it_fits, &f);
+    }
+    return f.id ? error_set(error, 409, "/domain",
+                            "\"domain\": the name of dns record %s would have more than %d "
+                            "characters with it (RFC 1035)",
+                            f.id, DNS_NAME_MAX)
+                : rc;
+}
+
+static int check_settings(const json_t *spec, struct view *view, struct error *error)
+{
+    int rc = check_domain(json_get_string(spec, "domain", ""), view, error);
     json_t *upstream;
     size_t i;
 
@@ -298,7 +355,7 @@ int dns_validate(const char *kind, const char *id, const json_t *spec, struct vi
         return check_node(id, spec, view, error);
     }
     if (strcmp(kind, "settings") == 0) {
-        return strcmp(id, "dns") == 0 ? check_settings(spec, error) : 0;
+        return strcmp(id, "dns") == 0 ? check_settings(spec, view, error) : 0;
     }
     return strcmp(kind, DNS_RECORDS.name) == 0 ? check_record(id, spec, view, error) : 0;
 }

@@ -135,6 +135,23 @@ int resolver_observe(struct resolver *r, struct error *error)
     return rc < 0 ? rc : failed(load_mark(r), error, "read", r->mark_path);
 }
 
+/* What the machine had without us; the caller frees it. Where it got lost, whom it asked still
+ * stands in ours. */
+static char *kept_text(const struct resolver *r)
+{
+    struct buf out = BUF_INIT(FILE_SIZE_MAX);
+
+    if (r->mark) {
+        return xstrdup(json_get_string(r->mark, "text", ""));
+    }
+    if (!resolver_is_ours(r->text)) {
+        return xstrdup(r->text);
+    }
+    buf_append(&out, "", 0);
+    resolver_nameservers(r->text, UPSTREAMS_MAX, &out);
+    return out.data ? out.data : xstrdup("");
+}
+
 static const char *way_of(const struct resolver *r)
 {
     return json_get_string(r->mark, "way", "");
@@ -299,7 +316,7 @@ static int apply_file(struct resolver *r, const struct resolver_spec *spec, stru
     int rc = 0;
 
     if (!r->mark || !resolver_is_ours(r->text)) {
-        const char *text = resolver_is_ours(r->text) ? "" : r->text;
+        _cleanup_free_ char *text = resolver_is_ours(r->text) ? kept_text(r) : xstrdup(r->text);
         rc = save_mark(r,
                        json_pack("{s:s, s:s, s:b, s:I}", "way", FILE_WAY, "text", text, "exists",
                                  r->exists, "mode", mode_of(r->path)),
@@ -376,8 +393,8 @@ static int restore_file(struct resolver *r, struct error *error)
         return 0; /* somebody else's by now */
     }
     if (json_get_bool(r->mark, "exists", 1)) {
-        return write_conf(r, json_get_string(r->mark, "text", ""),
-                          (mode_t)json_get_integer(r->mark, "mode", 0644), error);
+        _cleanup_free_ char *text = kept_text(r);
+        return write_conf(r, text, (mode_t)json_get_integer(r->mark, "mode", 0644), error);
     }
     int rc = fault_point();
     if (rc == 0 && unlink(r->path) < 0 && errno != ENOENT) {
@@ -432,10 +449,7 @@ void resolver_upstreams(struct resolver *r, struct buf *out)
     _cleanup_free_ char *resolved = strcmp(way_of(r), RESOLVED_WAY) == 0
                                         ? read_text(RESOLVED_FOLDER "/resolv.conf", &rc)
                                         : NULL;
-    const char *before = resolved                    ? resolved
-                         : r->mark                   ? json_get_string(r->mark, "text", "")
-                         : resolver_is_ours(r->text) ? ""
-                                                     : r->text;
+    _cleanup_free_ char *before = resolved ? TAKE(resolved) : kept_text(r);
 
     resolver_nameservers(before, UPSTREAMS_MAX, out);
 }

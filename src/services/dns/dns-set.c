@@ -235,6 +235,63 @@ void dns_set_write_file(const struct dns_set *set, size_t file, struct buf *out)
     }
 }
 
+/* As an answer's name: 5.0.77.10.in-addr.arpa, or the same of IPv6. */
+static void write_reverse(const char *address, struct buf *out)
+{
+    uint8_t bytes[16];
+    int is_ip6 = strchr(address, ':') != NULL;
+    size_t len = is_ip6 ? 16 : 4;
+
+    inet_pton(is_ip6 ? AF_INET6 : AF_INET, address, bytes);
+    while (len > 0) {
+        len--;
+        if (is_ip6) {
+            buf_printf(out, "%x.%x.", bytes[len] & 15, bytes[len] >> 4);
+        } else {
+            buf_printf(out, "%d.", bytes[len]);
+        }
+    }
+    buf_printf(out, is_ip6 ? "ip6.arpa" : "in-addr.arpa");
+}
+
+/* A host-record takes its address's reverse from the files' names: that of a better or the same
+ * rank has it back. */
+static void write_pointer(const struct dns_set *set, const char *address, char rank,
+                          struct buf *out)
+{
+    _cleanup_free_ char *beginning = xasprintf("%s ", address);
+    const struct omap_entry *first = omap_first_from(&set->lines[file_of(address)], beginning);
+    size_t size = strlen(beginning);
+
+    if (!first || strncmp(first->key, beginning, size) != 0 || first->key[size] > rank) {
+        return;
+    }
+    _cleanup_free_ char *whole = whole_name(set, first->key + size + 2);
+    if (whole) {
+        buf_printf(out, "ptr-record=");
+        write_reverse(address, out);
+        buf_printf(out, ",%s\n", whole);
+    }
+}
+
+/* Of each address with a host-record, the best rank of these. */
+static void note_ranks(const json_t *spec, struct omap *ranks)
+{
+    intptr_t rank = json_get_bool(spec, "canonical", 0) ? '1' : '2';
+    json_t *address;
+    size_t i;
+
+    if (json_object_get(spec, "target") || json_get_string(spec, "name", "")[0] == '*') {
+        return;
+    }
+    json_array_foreach (json_object_get(spec, "addresses"), i, address) {
+        intptr_t before = (intptr_t)omap_get(ranks, json_string_value(address));
+        if (!before || rank < before) {
+            omap_put(ranks, json_string_value(address), (void *)rank);
+        }
+    }
+}
+
 static void write_special(const char *name, const json_t *spec, struct buf *out)
 {
     const char *target = json_get_string(spec, "target", NULL);
@@ -250,6 +307,9 @@ static void write_special(const char *name, const json_t *spec, struct buf *out)
         buf_append(out, "\n", 1);
         return;
     }
+    if (name[0] == '*') { /* what else is asked of such a name has no answer, and isn't unknown */
+        buf_printf(out, "local=/%s/\n", name);
+    }
     json_array_foreach (json_object_get(spec, "addresses"), i, address) {
         const char *text = json_string_value(address);
         if (name[0] == '*') {
@@ -262,11 +322,18 @@ static void write_special(const char *name, const json_t *spec, struct buf *out)
 
 void dns_set_write_special(const struct dns_set *set, struct buf *out)
 {
+    struct omap ranks = {0};
+
     omap_foreach (e, &set->special) {
         const json_t *spec = e->value;
         _cleanup_free_ char *whole = whole_name(set, json_get_string(spec, "name", ""));
         if (whole) {
             write_special(whole, spec, out);
+            note_ranks(spec, &ranks);
         }
     }
+    omap_foreach (e, &ranks) {
+        write_pointer(set, e->key, (char)(intptr_t)e->value, out);
+    }
+    omap_clear(&ranks, NULL);
 }

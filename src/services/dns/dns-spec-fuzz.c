@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_lines(const char *text)
 {
-    static const char *const BEGINNINGS[] = {"address=/", "host-record=", "cname="};
+    static const char *const BEGINNINGS[] = {"address=/", "local=/",
+                                             "host-record=", "cname=", "ptr-record="};
 
     for (; text && *text; text = strchr(text, '\n') ? strchr(text, '\n') + 1 : NULL) {
         int known = strchr("0123456789abcdef:", *text) != NULL;

@@ -92,11 +92,44 @@ static void what_files_cant_say_is_configuration(void **state)
     put(&set, "dns/record/3",
         "{\"name\":\"o\",\"addresses\":[],\"ttl\":9,\"target\":\"www.example.org\"}");
     dns_set_write_special(&set, &out);
-    assert_string_equal(out.data, "address=/*.a.d.test/10.0.0.1\nhost-record=t.d.test,10.0.0.1,7\n"
-                                  "cname=o.d.test,www.example.org,9\n");
+    assert_string_equal(
+        out.data,
+        "local=/*.a.d.test/\naddress=/*.a.d.test/10.0.0.1\nhost-record=t.d.test,10.0.0.1,7\n"
+        "cname=o.d.test,www.example.org,9\n");
     expect_files(&set, "");
     put(&set, "dns/record/2", "{\"name\":\"t\",\"addresses\":[\"10.0.0.1\"],\"ttl\":0}");
     expect_files(&set, "10.0.0.1 t.d.test\n");
+    dns_set_done(&set);
+}
+
+/* A host-record would be an address's first name otherwise, also before the node's. */
+static void a_ttl_takes_no_reverse_away(void **state)
+{
+    _cleanup_buf_ struct buf out = BUF_INIT(1 << 20), after = BUF_INIT(1 << 20);
+    struct dns_set set;
+
+    dns_set_init(&set);
+    dns_set_domain(&set, "d.test");
+    put(&set, "dns/name/A", "{\"name\":\"a\",\"address\":\"10.0.0.1\"}");
+    put(&set, "dns/record/1",
+        "{\"name\":\"t\",\"addresses\":[\"10.0.0.1\"],\"ttl\":7,\"canonical\":true}");
+    put(&set, "dns/record/2",
+        "{\"name\":\"u\",\"addresses\":[\"2001:db8::1\"],\"ttl\":7,\"canonical\":true}");
+    put(&set, "dns/record/3",
+        "{\"name\":\"v\",\"addresses\":[\"2001:db8::1\"],\"ttl\":0,\"canonical\":true}");
+    put(&set, "dns/record/4",
+        "{\"name\":\"w\",\"addresses\":[\"10.0.0.2\"],\"ttl\":7,\"canonical\":true}");
+    put(&set, "dns/record/5",
+        "{\"name\":\"x\",\"addresses\":[\"10.0.0.2\"],\"ttl\":0,\"canonical\":false}");
+    dns_set_write_special(&set, &out);
+    assert_string_equal(strstr(out.data, "ptr-record"),
+                        "ptr-record=1.0.0.10.in-addr.arpa,a.d.test\n"
+                        "ptr-record=1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0."
+                        "2.ip6.arpa,v.d.test\n");
+    dns_set_drop(&set, "dns/name/A");
+    dns_set_drop(&set, "dns/record/3");
+    dns_set_write_special(&set, &after);
+    assert_null(strstr(after.data, "ptr-record"));
     dns_set_done(&set);
 }
 
@@ -184,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_address_leads_to_the_node_first),
         cmocka_unit_test(what_files_cant_say_is_configuration),
+        cmocka_unit_test(a_ttl_takes_no_reverse_away),
         cmocka_unit_test(nothing_else_gets_into_the_files),
         cmocka_unit_test(resolv_conf_keeps_what_it_can),
         cmocka_unit_test(an_empty_resolv_conf),
