@@ -9,7 +9,7 @@
 #include "lib/mem.h"
 
 enum {
-    AGAIN_MSEC = 1000, /* after an attempt that failed: a full disk, say */
+    AGAIN_MSEC = 10000, /* after an attempt that failed: a full disk, say */
 };
 
 struct server_trials {

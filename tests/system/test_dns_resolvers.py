@@ -53,12 +53,13 @@ def test_systemd_resolved(lab, switch):
               "/run/systemd/resolve/resolv.conf; cp -a /etc/resolv.conf /run/original; ln -sf "
               "/run/systemd/resolve/stub-resolv.conf /etc/resolv.conf"])
     switch(True)
-    assert told(host) == [f"dns cnsmo0 {LOCAL}", "domain cnsmo0 cnsmo.internal"]
+    assert told(host) == [f"dns cnsmo0 {LOCAL}", "domain cnsmo0 cnsmo.internal",
+                          "default-route cnsmo0 no"]
     assert dns(lab, "Agent.1")["resolver"] == "systemd-resolved"
     assert resolv_conf(host) == stub
     assert host.out(["cat", "/run/cnsmo-agent/dns/upstreams"]) == "nameserver 192.0.2.1\n"
     switch(False)
-    assert told(host)[2:] == ["revert cnsmo0"]
+    assert told(host)[3:] == ["revert cnsmo0"]
     host.run(["sh", "-c", "rm -r /etc/resolv.conf /run/systemd/resolve; "
                           "cp -a /run/original /etc/resolv.conf"])
 

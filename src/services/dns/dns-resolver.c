@@ -360,7 +360,9 @@ static int apply_resolved(struct resolver *r, const struct resolver_spec *spec,
 {
     const char *const dns[] = {"resolvectl", "dns", spec->device, DNS_ADDRESS, NULL};
     const char *const domain[] = {"resolvectl", "domain", spec->device, spec->domain, NULL};
-    struct spawn spawn = {.argv = dns};
+    /* Without this resolved would ask us for everything, since the domain is also searched. */
+    const char *const others[] = {"resolvectl", "default-route", spec->device, "no", NULL};
+    const char *const *const commands[] = {dns, domain, others};
 
     if (!*spec->device) {
         return r->mark ? 0 : -EAGAIN; /* the overlay's device comes in a moment */
@@ -368,9 +370,9 @@ static int apply_resolved(struct resolver *r, const struct resolver_spec *spec,
     json_t *unfinished = mark_of(RESOLVED_WAY, spec, "");
     json_object_set_new(unfinished, "index", json_integer(0));
     int rc = save_mark(r, unfinished, error);
-    rc = rc < 0 ? rc : spawn_check(&spawn, error);
-    spawn.argv = domain;
-    rc = rc < 0 ? rc : spawn_check(&spawn, error);
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(commands); i++) {
+        rc = spawn_check(&(struct spawn){.argv = commands[i]}, error);
+    }
     return rc < 0 ? rc : save_mark(r, mark_of(RESOLVED_WAY, spec, ""), error);
 }
 
