@@ -53,7 +53,7 @@ def test_systemd_resolved(lab, switch):
               "/run/systemd/resolve/resolv.conf; cp -a /etc/resolv.conf /run/original; ln -sf "
               "/run/systemd/resolve/stub-resolv.conf /etc/resolv.conf"])
     switch(True)
-    assert told(host) == [f"dns cnsmo0 {LOCAL}", "domain cnsmo0 cnsmo.internal",
+    assert told(host) == [f"dns cnsmo0 {LOCAL}", "domain cnsmo0 cnsmo.internal ~in-addr.arpa",
                           "default-route cnsmo0 no"]
     assert dns(lab, "Agent.1")["resolver"] == "systemd-resolved"
     assert resolv_conf(host) == stub

@@ -352,14 +352,14 @@ static int apply_resolvconf(struct resolver *r, const struct resolver_spec *spec
     return rc < 0 ? rc : save_mark(r, mark_of(RESOLVCONF_WAY, spec, before), error);
 }
 
-/* The domain, and where nodes' addresses lead back to names, go to us; all else stays where it
- * was.
- */
+/* The domain, and the way from addresses back to names, go to us (who pass on what isn't ours);
+ * all else stays where it was. */
 static int apply_resolved(struct resolver *r, const struct resolver_spec *spec,
                           struct error *error)
 {
     const char *const dns[] = {"resolvectl", "dns", spec->device, DNS_ADDRESS, NULL};
-    const char *const domain[] = {"resolvectl", "domain", spec->device, spec->domain, NULL};
+    const char *const domain[] = {"resolvectl", "domain",        spec->device,
+                                  spec->domain, "~in-addr.arpa", NULL};
     /* Without this resolved would ask us for everything, since the domain is also searched. */
     const char *const others[] = {"resolvectl", "default-route", spec->device, "no", NULL};
     const char *const *const commands[] = {dns, domain, others};
