@@ -17,6 +17,7 @@
 #include "lib/netns.h"
 
 enum {
+    DUMP_TRIES = 5,
     LOWER_UP = 1 << 16, /* IFF_LOWER_UP of linux/if.h, which can't stand beside net/if.h */
 };
 
@@ -60,7 +61,7 @@ static int request(struct netlink *nl, struct nl_msg *msg, struct netlink_answer
     if (answer->rc < 0) {
         return answer->rc;
     }
-    return rc < 0 ? -EIO : 0;
+    return rc == -NLE_DUMP_INTR ? -EINTR : rc < 0 ? -EIO : 0;
 }
 
 /* The same for a change, which the kernel only acknowledges. */
@@ -79,9 +80,18 @@ int netlink_change(struct netlink *nl, struct nl_msg *msg)
 int netlink_dump(struct netlink *nl, struct nl_msg *msg, netlink_take_fn *take, void **ret_items,
                  size_t *ret_len)
 {
-    struct netlink_answer answer = {.take = take};
-    int rc = request(nl, msg, &answer);
+    struct netlink_answer answer = {0};
+    int rc = -EINTR;
 
+    /* What changed while it was told may be in it twice, or not at all: then it is asked again. */
+    for (int i = 0; i < DUMP_TRIES && rc == -EINTR; i++) {
+        free(answer.items);
+        answer = (struct netlink_answer){.take = take};
+        nlmsg_hdr(msg)->nlmsg_seq = NL_AUTO_SEQ;
+        nlmsg_get(msg);
+        rc = request(nl, msg, &answer);
+    }
+    nlmsg_free(msg);
     if (rc < 0) {
         free(answer.items);
         return rc;

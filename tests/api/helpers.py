@@ -37,6 +37,9 @@ def free_port():
         return s.getsockname()[1]
 
 
+KEPT_S = 20
+
+
 class From(HTTPAdapter):
     """Connects from another loopback address, to be another source for the server."""
 
@@ -55,6 +58,7 @@ class Client(requests.Session):
         self.verify = str(server.root)
         self.trust_env = False
         self.token = token
+        self.used = time.monotonic()
         if token:
             self.headers["Authorization"] = f"Bearer {token}"
         if source:
@@ -62,6 +66,9 @@ class Client(requests.Session):
 
     def request(self, method, path, **kwargs):
         kwargs.setdefault("timeout", DEADLINE)
+        if time.monotonic() - self.used > KEPT_S:
+            self.close()  # the server ends connections that are idle for a minute
+        self.used = time.monotonic()
         return super().request(method, self.server.url + path, **kwargs)
 
     def create(self, kind, spec, name=None, **kwargs):
