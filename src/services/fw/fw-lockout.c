@@ -327,17 +327,20 @@ static int all_accepted(const struct node_rules *r, const struct fw_packet packe
     return 1;
 }
 
-static int link_works(const struct node_rules *r, const struct link *link)
+/* From any one of the node's addresses: another that was cut already, which may not be the one
+ * that the link comes from, doesn't excuse it. */
+static int link_is_cut(const struct node_rules *before, const struct node_rules *after,
+                       const struct link *link)
 {
     struct fw_packet packets[3];
 
     for (size_t i = 0; link->is_known && i < link->len; i++) {
         link_packets(link, &link->addresses[i], packets);
-        if (!all_accepted(r, packets)) {
-            return 0;
+        if (all_accepted(before, packets) && !all_accepted(after, packets)) {
+            return 1;
         }
     }
-    return 1;
+    return 0;
 }
 
 /* Nobody is there. */
@@ -403,7 +406,7 @@ static void check_node(struct lockout *l, const char *node)
     struct link link = link_of(l, node);
     struct node_rules before = rules_of(l, node, 0), after = rules_of(l, node, 1);
 
-    if (!link_works(&after, &link) && link_works(&before, &link)) {
+    if (link_is_cut(&before, &after, &link)) {
         char server[IP4_TEXT_SIZE];
         l->rc = error_set(l->error, 409, NULL,
                           "it would cut %s off from this server, which it reaches at %s:%u", node,
