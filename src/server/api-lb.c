@@ -34,6 +34,14 @@ static void seal_key(struct api *api, json_t *sealed, const char *key, int64_t e
 
 /* --- from the authority --- */
 
+/* A new reference, JSON's null for none: the schema makes an empty list of that. */
+static json_t *names_of(const json_t *object)
+{
+    json_t *names = json_object_get(object, "names");
+
+    return json_array_size(names) > 0 ? json_deep_copy(names) : json_null();
+}
+
 static int make_certificate(struct api *api, const char *id, const json_t *tls, json_t *sealed,
                             struct error *error)
 {
@@ -55,7 +63,7 @@ static int make_certificate(struct api *api, const char *id, const json_t *tls, 
     if (rc == 0) {
         seal_key(api, sealed, key, expires_usec);
         json_object_set_new(sealed, "certificate", json_string(chain));
-        json_object_set_new(sealed, "names", json_deep_copy(given ? given : json_null()));
+        json_object_set_new(sealed, "names", names_of(tls));
     } else {
         error_prefix(error, "/spec/tls");
     }
@@ -66,11 +74,12 @@ static int make_certificate(struct api *api, const char *id, const json_t *tls, 
 static int wants_certificate(const struct client_change *change, const json_t *tls,
                              const json_t *sealed)
 {
-    const json_t *names = json_object_get(tls, "names");
-    const json_t *had = json_object_get(sealed, "names");
+    json_t *names = names_of(tls), *had = names_of(sealed);
+    int are_same = json_equal(names, had);
 
-    return change->renews || !json_object_get(sealed, "certificate") ||
-           !json_equal(names ? names : json_null(), had ? had : json_null());
+    json_decref(names);
+    json_decref(had);
+    return change->renews || !json_object_get(sealed, "certificate") || !are_same;
 }
 
 /* --- brought --- */

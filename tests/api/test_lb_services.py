@@ -261,6 +261,15 @@ def test_the_authority_makes_a_pair(own, api):
     front.until(lambda r: r["lb/service/web/Front.1"]["secret"] != first["secret"])
 
 
+def test_without_names_it_is_made_once(own, api):
+    front = own.agents["Front.1"]
+    make(api, "web", tls={"fromCa": True})
+    first = front.resources["lb/service/web/Front.1"]
+    reply = api.patch(f"{SERVICES}/web?wait=applied", json={"spec": {"drain": ["Web.1"]}})
+    assert reply.status_code == 200, reply.text
+    assert front.resources["lb/service/web/Front.1"]["secret"] == first["secret"]
+
+
 # --- status ------------------------------------------------------------------------------------------
 
 def test_status_is_the_fronts(own, api):
