@@ -228,6 +228,14 @@ def test_a_pair_that_doesnt(api, pairs):
         post(api, "web", spec(tls=broken)), 400, "/spec/tls/certificate")
 
 
+def test_a_key_among_the_certificates(api, pairs):
+    """As in the files that HAProxy itself takes: it would be shown to whoever may read."""
+    both = {**pairs[0], "certificate": pairs[0]["certificate"] + pairs[0]["key"]}
+    assert '"certificate" has a private key in it' in problem(
+        post(api, "web", spec(tls=both)), 400, "/spec/tls/certificate")
+    assert api.get(SERVICES).json()["items"] == []
+
+
 def test_changes_of_a_pair(own, api, pairs):
     front = own.agents["Front.1"]
     make(api, "web", tls=pairs[0])

@@ -77,10 +77,16 @@ static int check_tls(const json_t *spec, struct error *error)
 {
     const json_t *tls = json_object_get(spec, "tls");
     int from_ca = json_get_bool(tls, "fromCa", 0);
+    const char *certificate = json_get_string(tls, "certificate", "");
     int has_certificate = json_object_get(tls, "certificate") != NULL;
 
     if (json_object_get(tls, "key")) {
         return error_set(error, 400, "/tls/key", "\"key\" can only be given through the API");
+    }
+    if (strstr(certificate, "PRIVATE KEY-----")) {
+        return error_set(error, 400, "/tls/certificate",
+                         "\"certificate\" has a private key in it, and everybody may read it: "
+                         "give the certificates alone");
     }
     if (tls && from_ca == has_certificate) {
         return error_set(error, 400, "/tls",
