@@ -51,7 +51,7 @@ def test_from_add_to_delete(own, cli):
 
 def test_back_ends_named_in_another_way(own, cli):
     """It is that one then, not both."""
-    add(cli, "--backends-nodes", "Web.1")
+    add(cli, "--backends-nodes", "Web.1", "--backend-port", "8080")
     changed = cli.json("lb", "service", "set", "web", "--backends-pattern", "Fr*", "--wait")
     assert changed["spec"]["backends"] == {"pattern": "Fr*"}
     assert [b["node"] for b in resource(own)["backends"]] == ["Front.1"]

@@ -76,6 +76,8 @@ ONE_OF = '"backends" must have exactly one of "selector", "pattern" and "nodes"'
     (spec(backends={"pattern": "*", "nodes": ["Web.1"]}), 400, "/spec/backends", ONE_OF),
     (spec(backends={"nodes": ["Web.1", "Nobody"]}), 400, "/spec/backends/nodes",
      '"nodes": there is no node "Nobody"'),
+    (spec(backends={"nodes": ["Web.1", "Front.1"]}), 400, "/spec/backends/nodes",
+     '"nodes": Front.1 has the front port itself: give the back ends another "backendPort"'),
     (spec(sticky="cookie"), 400, "/spec/sticky",
      '"sticky": a cookie needs the mode http; use source with tcp'),
     (spec(tls={}), 400, "/spec/tls", '"tls" needs a certificate and its key, or "fromCa"'),
@@ -191,6 +193,20 @@ def test_resources_follow_the_nodes(own, api):
     assert "lb/service/web/Front.2" in other.resources
     assert api.delete(f"{SERVICES}/web?wait=applied").status_code in (200, 204)
     assert "lb/service/web/Front.1" not in front.resources
+
+
+def test_nobody_connects_to_itself(own, api):
+    """A node with the front port has HAProxy where a back end would be."""
+    fronts, every = {"role": "front"}, {"pattern": "*"}
+    assert post(api, "web", without(selector=fronts, backends=every),
+                "?wait=applied").status_code == 201
+    for node in ("Front.1", "Front.2"):
+        body = own.agents[node].resources[f"lb/service/web/{node}"]
+        assert [b["node"] for b in body["backends"]] == ["Web.1"]
+    assert api.patch(f"{SERVICES}/web?wait=applied",
+                     json={"spec": {"backendPort": 8080}}).status_code == 200
+    body = own.agents["Front.1"].resources["lb/service/web/Front.1"]
+    assert [b["node"] for b in body["backends"]] == ["Front.1", "Front.2", "Web.1"]
 
 
 def test_dry_run_says_who_is_concerned_and_no_key(own, api, pairs):

@@ -17,7 +17,12 @@ enum {
     LB_PORT_MAX = 65535,
 };
 
-/* Calls `each` for every node that is a back end of a service with this spec now. */
+/* Has the node the front port where a back end would be? HAProxy's connections to it would come
+ * back to HAProxy, again and again. */
+int lb_would_loop(const json_t *spec, const char *node, const json_t *node_spec);
+
+/* Calls `each` for every node that is a back end of a service with this spec now; none that would
+ * loop is. */
 void lb_each_backend(const json_t *spec, struct view *view, where_fn *each, void *arg);
 
 /* With TLS and without key or certificate it can be nowhere. `object` is as stored. */

@@ -14,37 +14,57 @@
 
 /* --- back ends --- */
 
+int lb_would_loop(const json_t *spec, const char *node, const json_t *node_spec)
+{
+    json_int_t port = json_get_integer(spec, "port", 0);
+
+    return json_get_integer(spec, "backendPort", port) == port &&
+           where_holds_on("lb", spec, node, node_spec);
+}
+
 struct matching {
+    const json_t *spec;
+    struct view *view;
     const char *pattern;
     where_fn *each;
     void *arg;
 };
+
+static void take_node(void *arg, const char *node)
+{
+    struct matching *m = arg;
+
+    if (!lb_would_loop(m->spec, node, view_spec(m->view, "nodes", node))) {
+        m->each(m->arg, node);
+    }
+}
 
 static void match_node(void *arg, const char *node, const json_t *value)
 {
     struct matching *m = arg;
 
     if (fnmatch(m->pattern, node, 0) == 0) {
-        m->each(m->arg, node);
+        take_node(m, node);
     }
 }
 
 void lb_each_backend(const json_t *spec, struct view *view, where_fn *each, void *arg)
 {
+    struct matching matching = {.spec = spec, .view = view, .each = each, .arg = arg};
     const json_t *backends = json_object_get(spec, "backends");
     const char *pattern = json_get_string(backends, "pattern", NULL);
     size_t i;
     json_t *node;
 
     if (json_object_get(backends, "selector")) {
-        where_each("vpn", backends, view, each, arg);
+        where_each("vpn", backends, view, take_node, &matching);
     } else if (pattern) {
-        struct matching matching = {.pattern = pattern, .each = each, .arg = arg};
+        matching.pattern = pattern;
         view_each(view, "index/service/vpn/", match_node, &matching);
     }
     json_array_foreach (json_object_get(backends, "nodes"), i, node) {
         json_t *one = json_pack("{s:O}", "node", node);
-        where_each("vpn", one, view, each, arg);
+        where_each("vpn", one, view, take_node, &matching);
         json_decref(one);
     }
 }

@@ -45,6 +45,25 @@ static int check_list(const json_t *list, const json_t *before, struct view *vie
     return 0;
 }
 
+/* Those that a selector or pattern finds are left out instead. */
+static int check_loops(const json_t *spec, const json_t *nodes, struct view *view,
+                       struct error *error)
+{
+    size_t i;
+    json_t *node;
+
+    json_array_foreach ((json_t *)nodes, i, node) {
+        const char *name = json_string_value(node);
+        if (lb_would_loop(spec, name, view_spec(view, "nodes", name))) {
+            return error_set(error, 400, "/backends/nodes",
+                             "\"nodes\": %s has the front port itself: give the back ends "
+                             "another \"backendPort\"",
+                             name);
+        }
+    }
+    return 0;
+}
+
 static int check_backends(const json_t *spec, const json_t *before, struct view *view,
                           struct error *error)
 {
@@ -56,8 +75,9 @@ static int check_backends(const json_t *spec, const json_t *before, struct view 
                          "\"backends\" must have exactly one of \"selector\", \"pattern\" and "
                          "\"nodes\"");
     }
-    return check_list(nodes, json_object_get(json_object_get(before, "backends"), "nodes"), view,
-                      error);
+    int rc = check_list(nodes, json_object_get(json_object_get(before, "backends"), "nodes"), view,
+                        error);
+    return rc < 0 ? rc : check_loops(spec, nodes, view, error);
 }
 
 static int check_http(const json_t *spec, struct error *error)
