@@ -171,16 +171,16 @@ static void keys(void **state)
 
 /* --- what HAProxy says --- */
 
-#define HEADER "# pxname,svname,scur,stot,bin,bout,status,rate,check_status,last_chk,\n"
+#define HEADER "# pxname,svname,type,scur,stot,bin,bout,status,rate,check_status,last_chk,\n"
 #define STATES                                                                                    \
     "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state and more\n"
 
 static const char SAID[] = HEADER
-    "web:80-0123456789ab,FRONTEND,3,20,100,200,OPEN,7,,,\n"
-    "web:80-0123456789ab,A,1,12,50,100,UP,4,L4OK,,\n"
-    "web:80-0123456789ab,B,0,8,50,100,DOWN,0,L4CON,\"refused, \"\"no\"\"\",\n"
-    "web:80-0123456789ab,BACKEND,1,20,100,200,UP,7,,,\n"
-    "foreign,FRONTEND,9,9,9,9,OPEN,9,,,\n"
+    "web:80-0123456789ab,FRONTEND,0,3,20,100,200,OPEN,7,,,\n"
+    "web:80-0123456789ab,A,2,1,12,50,100,UP,4,L4OK,,\n"
+    "web:80-0123456789ab,B,2,0,8,50,100,DOWN,0,L4CON,\"refused, \"\"no\"\"\",\n"
+    "web:80-0123456789ab,BACKEND,1,1,20,100,200,UP,7,,,\n"
+    "foreign,FRONTEND,0,9,9,9,9,OPEN,9,,,\n"
     "\n" STATES "2 web:80-0123456789ab 1 A 10.77.0.2 2 0 1 1 1 8 2 0 6 0 0 0 - 8080 - 0 0 - - 0\n"
     "2 web:80-0123456789ab 2 B 10.77.0.3 0 8 1 1 1 8 2 0 6 0 0 0 - 8081 - 0 0 - - 0\n"
     "3 foreign 1 C 10.77.0.4 2 0 1 1 1 8 2 0 6 0 0 0 - 1 - 0 0 - - 0\n\n";
@@ -201,6 +201,25 @@ static void an_answer(void **state)
     assert_true(b->is_drained && b->port == 8081);
     assert_string_equal(b->state, "DOWN");
     assert_string_equal(b->why, "refused, \"no\"");
+    lb_stat_done(&stat);
+}
+
+/* They are ids that a node may have. */
+static void nodes_called_as_rows_are(void **state)
+{
+    static const char TEXT[] = HEADER "web:80-0123456789ab,FRONTEND,0,3,20,100,200,OPEN,7,,,\n"
+                                      "web:80-0123456789ab,FRONTEND,2,1,12,50,100,UP,4,L4OK,,\n"
+                                      "web:80-0123456789ab,BACKEND,2,0,8,50,100,UP,0,L4OK,,\n"
+                                      "web:80-0123456789ab,BACKEND,1,1,20,100,200,UP,7,,,\n"
+                                      "\n" STATES;
+    struct lb_stat stat;
+
+    assert_int_equal(lb_stat_parse(TEXT, &stat), 0);
+    const struct lb_proxy *web = omap_get(&stat.proxies, "web");
+    assert_int_equal(web->total, 20);
+    assert_int_equal(web->servers.len, 2);
+    assert_int_equal(((struct lb_server *)omap_get(&web->servers, "FRONTEND"))->total, 12);
+    assert_int_equal(((struct lb_server *)omap_get(&web->servers, "BACKEND"))->total, 8);
     lb_stat_done(&stat);
 }
 
@@ -249,6 +268,7 @@ int main(void)
         cmocka_unit_test(nothing_gets_out_of_its_line),
         cmocka_unit_test(keys),
         cmocka_unit_test(an_answer),
+        cmocka_unit_test(nodes_called_as_rows_are),
         cmocka_unit_test(no_answers),
         cmocka_unit_test(servers_for_the_next_worker),
     };

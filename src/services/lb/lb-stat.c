@@ -11,6 +11,9 @@
 
 enum {
     COLUMNS_MAX = 200,
+    /* Of the column "type"; a node may be called FRONTEND. */
+    ROW_FRONT = 0,
+    ROW_SERVER = 2,
     WORDS_MAX = 40,
     /* Of `show servers state`, version 1. */
     WORD_PROXY = 1,
@@ -136,6 +139,7 @@ static struct lb_server *server_get(struct lb_proxy *proxy, const char *node)
 enum column {
     PROXY,
     SERVER,
+    ROW,
     CURRENT,
     TOTAL,
     BYTES_IN,
@@ -155,9 +159,9 @@ struct table {
 
 static int read_header(struct table *table)
 {
-    static const char *const NAMES[COLUMNS] = {"# pxname",     "svname",  "scur",   "stot",
-                                               "bin",          "bout",    "status", "rate",
-                                               "check_status", "last_chk"};
+    static const char *const NAMES[COLUMNS] = {"# pxname", "svname",       "type",    "scur",
+                                               "stot",     "bin",          "bout",    "status",
+                                               "rate",     "check_status", "last_chk"};
 
     for (size_t i = 0; i < COLUMNS; i++) {
         size_t at = 0;
@@ -197,13 +201,12 @@ static void take_server(struct lb_proxy *proxy, const struct table *table)
 static void take_row(struct lb_stat *stat, const struct table *table)
 {
     struct lb_proxy *proxy = proxy_get(stat, text_of(table, PROXY));
-    const char *server = text_of(table, SERVER);
+    uint64_t row = number_of(table, ROW);
 
-    if (!proxy || !*server || strcmp(server, "BACKEND") == 0) {
-        return;
-    }
-    if (strcmp(server, "FRONTEND") != 0) {
+    if (proxy && row == ROW_SERVER && *text_of(table, SERVER)) {
         take_server(proxy, table);
+    }
+    if (!proxy || row != ROW_FRONT) {
         return;
     }
     proxy->current = number_of(table, CURRENT);
