@@ -15,6 +15,7 @@
 
 enum {
     NOBODY = 65534,
+    SIGNALLED = 128, /* spawn.h */
 };
 
 /* --- files --- */
@@ -141,6 +142,9 @@ static int check_file(const char *path, struct error *error)
     if (rc <= 0) {
         return lb_failed(rc, error, "run", "haproxy -c");
     }
+    if (rc > SIGNALLED) { /* out of memory, say: that says nothing of the configuration */
+        return error_set(error, 500, NULL, "haproxy -c was killed by signal %d", rc - SIGNALLED);
+    }
     const char *alert = words.data ? strstr(words.data, "[ALERT]") : NULL;
     const char *line = lb_words_of(alert ? alert : words.data ? words.data : "");
     return error_set(error, 400, NULL, "haproxy refuses its configuration: %.*s",
@@ -185,7 +189,9 @@ int lb_files_make(struct lb *lb, struct error *error)
     rc = rc < 0 ? rc : write_certificates(lb, error);
     rc = rc < 0 ? rc : write_and_check(lb, NULL, error);
     if (rc == -EINVAL && find_refused(lb)) {
-        rc = write_and_check(lb, NULL, error);
+        /* Who stays as it was may have lost its certificate's file meanwhile. */
+        rc = write_certificates(lb, error);
+        rc = rc < 0 ? rc : write_and_check(lb, NULL, error);
     }
     if (rc == 0 && rename(path, lb->config) < 0) {
         rc = lb_failed(-errno, error, "write", lb->config);
