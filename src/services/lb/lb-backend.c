@@ -89,11 +89,16 @@ static void on_timer(uv_timer_t *timer)
     int64_t now = clock_monotonic_usec();
 
     if (lb->reload_usec) {
+        lb->asked_usec = 0;
         reconcile_wake(lb->env->reconcile); /* which looks */
-    } else if (!lb->probe) {
+        plan_next(lb);
+        return;
+    }
+    lb->asked_usec = lb->asked_usec ? lb->asked_usec : now;
+    if (!lb->probe) {
         lb->probe = lb_probe_new(lb->env->loop, lb->socket, LB_STAT_COMMAND, on_answer, lb);
-        lb->asked_usec = now;
-    } else if (now - lb->asked_usec >= HUNG_USEC) {
+    }
+    if (now - lb->asked_usec >= HUNG_USEC) {
         lb->hung_usec = lb->hung_usec ? lb->hung_usec : now;
         reconcile_wake(lb->env->reconcile);
     }
@@ -190,15 +195,15 @@ static enum backend_match compare(void *self, const char *key, const json_t *spe
 
 /* --- apply --- */
 
-/* What is wanted now; 1 if the item says something. */
-static int take_item(struct lb *lb, struct backend_item *item)
+/* What is wanted now. */
+static void take_item(struct lb *lb, struct backend_item *item)
 {
     char name[LB_NAME_SIZE];
     int is_leftovers = strstr(item->key, "/" LEFTOVERS "/") != NULL;
 
     item->result = RESULT_NOT_YET;
     if (is_leftovers && !item->spec) {
-        return 0;
+        return;
     }
     if (lb_key_parse(item->key, lb->env->node, name) < 0) {
         item->result = RESULT_FAILED;
@@ -209,7 +214,6 @@ static int take_item(struct lb *lb, struct backend_item *item)
     } else if (lb_wanted_put(lb, name, item->spec, &item->error) < 0) {
         item->result = RESULT_FAILED;
     }
-    return 0;
 }
 
 /* Does its configuration have what it should? */

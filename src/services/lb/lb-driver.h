@@ -71,7 +71,7 @@ struct lb {
     int is_running;
     struct lb_stat stat; /* as last told; empty while nothing is known */
     int has_stat;        /* of this daemon */
-    int64_t asked_usec;  /* when the probe went out */
+    int64_t asked_usec;  /* since when a question waits for its answer; 0: none does */
     int64_t hung_usec;   /* since when it doesn't answer; 0: it does */
     int64_t reload_usec; /* since when a reload or start is under way; 0: none is */
     struct omap loading; /* sections of the configuration that it reads then */

@@ -71,7 +71,7 @@ void lb_process_done(struct lb *lb)
 static void forget_daemon(struct lb *lb)
 {
     lb->is_running = lb->has_stat = 0;
-    lb->hung_usec = 0;
+    lb->hung_usec = lb->asked_usec = 0;
     lb->probe = lb_probe_free(lb->probe);
     lb_stat_done(&lb->stat);
 }
@@ -96,7 +96,7 @@ void lb_process_told(struct lb *lb, struct lb_stat *stat)
     lb_stat_done(&lb->stat);
     lb->stat = *stat;
     lb->has_stat = 1;
-    lb->hung_usec = 0;
+    lb->hung_usec = lb->asked_usec = 0;
     lb_counters_take(lb);
 }
 
