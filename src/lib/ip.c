@@ -90,6 +90,29 @@ int ip4_endpoint_parse(const char *text, struct ip4_endpoint *ret_endpoint)
     return 0;
 }
 
+static const char *port(const char *text, uint16_t *ret_port)
+{
+    unsigned value;
+    const char *end = number(text, 65535, &value);
+
+    if (!end || value == 0) {
+        return NULL;
+    }
+    *ret_port = (uint16_t)value;
+    return end;
+}
+
+const char *ip_ports_read(const char *text, uint16_t *ret_from, uint16_t *ret_to)
+{
+    const char *end = port(text, ret_from);
+
+    if (!end) {
+        return NULL;
+    }
+    *ret_to = *ret_from;
+    return *end == '-' ? port(end + 1, ret_to) : end;
+}
+
 const char *ip4_format(uint32_t a, char text[IP4_TEXT_SIZE])
 {
     snprintf(text, IP4_TEXT_SIZE, "%u.%u.%u.%u", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255);

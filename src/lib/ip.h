@@ -26,6 +26,10 @@ int ip4_parse(const char *text, uint32_t *ret_address);
 int ip4_prefix_parse(const char *text, struct ip4_prefix *ret_prefix); /* "a.b.c.d/len" only */
 int ip4_endpoint_parse(const char *text, struct ip4_endpoint *ret_endpoint); /* "a.b.c.d:port" */
 
+/* A port, "80", or a range of ports, "80-90", at the beginning of a text: what follows it, or
+ * NULL. For one port both are the same. Whether a range is reversed is the caller's to say. */
+const char *ip_ports_read(const char *text, uint16_t *ret_from, uint16_t *ret_to);
+
 const char *ip4_format(uint32_t address, char text[IP4_TEXT_SIZE]);
 const char *ip4_prefix_format(struct ip4_prefix prefix, char text[IP4_PREFIX_TEXT_SIZE]);
 

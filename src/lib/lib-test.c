@@ -41,6 +41,22 @@ static void ip_parsing_is_strict(void **state)
     assert_string_equal(ip4_prefix_format(prefix, text), "10.77.3.4/16");
 }
 
+static void ports_are_read(void **state)
+{
+    static const char *const BAD[] = {"", "0", "080", "65536", "x", "-80", "80-", "80-0", "80-x"};
+    uint16_t from, to;
+
+    for (size_t i = 0; i < ARRAY_LEN(BAD); i++) {
+        assert_null(ip_ports_read(BAD[i], &from, &to));
+    }
+    assert_string_equal(ip_ports_read("80", &from, &to), "");
+    assert_true(from == 80 && to == 80);
+    assert_string_equal(ip_ports_read("1-65535,7", &from, &to), ",7");
+    assert_true(from == 1 && to == 65535);
+    assert_string_equal(ip_ports_read("90-80", &from, &to), ""); /* who reads it says so */
+    assert_true(from == 90 && to == 80);
+}
+
 static void prefixes_overlap(void **state)
 {
     struct ip4_prefix overlay = {0x0a4d0000, 16}, ten = {0x0a000000, 8}, other = {0x0a4e0000, 16};
@@ -198,11 +214,11 @@ static void file_is_replaced_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ip_parsing_is_strict),        cmocka_unit_test(prefixes_overlap),
-        cmocka_unit_test(buf_keeps_its_limit),         cmocka_unit_test(json_border),
-        cmocka_unit_test(merge_patch_follows_rfc7396), cmocka_unit_test(omap_orders_and_finds),
-        cmocka_unit_test(base64_round_trip),           cmocka_unit_test(clock_round_trip),
-        cmocka_unit_test(file_is_replaced_whole),
+        cmocka_unit_test(ip_parsing_is_strict),  cmocka_unit_test(ports_are_read),
+        cmocka_unit_test(prefixes_overlap),      cmocka_unit_test(buf_keeps_its_limit),
+        cmocka_unit_test(json_border),           cmocka_unit_test(merge_patch_follows_rfc7396),
+        cmocka_unit_test(omap_orders_and_finds), cmocka_unit_test(base64_round_trip),
+        cmocka_unit_test(clock_round_trip),      cmocka_unit_test(file_is_replaced_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

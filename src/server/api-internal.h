@@ -221,10 +221,24 @@ extern const struct api_route V1_CERT_ROUTES[];
 /* --- api-v1-dns.c --- */
 extern const struct api_route V1_DNS_ROUTES[];
 
-/* --- api-v1-sdn.c, api-v1-block.c --- */
+/* --- api-v1-add.c --- */
 enum {
-    V1_WAIT_MSEC = 10000, /* for a filter to be in force, or to be gone */
+    V1_WAIT_MSEC = 10000, /* for something to be in force, or to be gone */
 };
+struct v1_addition {
+    const char *kind;
+    const json_t *spec;
+    int is_for_all;      /* then it holds while some nodes are away */
+    const char *outcome; /* "nothing was blocked" */
+    void (*answer)(struct api_call *call, const char *id);
+};
+void v1_add(struct api_call *call, const struct v1_addition *addition);
+/* Of a wait's report: the first node that is there and doesn't have it in force, or NULL. */
+const json_t *v1_late(const struct api *api, const json_t *report);
+/* 503 in words: who, why, and what became of it. */
+void v1_error(const json_t *late, const char *outcome, struct error *error);
+
+/* --- api-v1-sdn.c, api-v1-block.c --- */
 void v1_block(struct api_call *call);
 extern const struct api_route V1_SDN_ROUTES[];
 

@@ -111,92 +111,19 @@ static json_t *filter_spec(const struct block *block)
 
 /* --- putting it in force --- */
 
-struct blocking {
-    struct api_call *call;
-    char *node, *id;
-    struct error error; /* why it is undone */
-};
-
-static void end_blocking(struct blocking *b)
+static void answer(struct api_call *call, const char *id)
 {
-    free(b->node);
-    free(b->id);
-    free(b);
-}
-
-static void on_undone(void *arg, int rc, const struct write_result *result,
-                      const struct error *error)
-{
-    struct blocking *b = arg;
-
-    /* Somebody else may have deleted it before. */
-    if (b->call->api->freed) {
-        call_fail_stopping(b->call);
-    } else {
-        call_fail(b->call, rc < 0 && error->status != 404 ? error : &b->error);
-    }
-    end_blocking(b);
-}
-
-static void undo(struct blocking *b, const json_t *report)
-{
-    const json_t *error = json_array_get(json_object_get(report, "errors"), 0);
-    const json_t *pending = json_array_get(json_object_get(report, "pending"), 0);
-    struct write write = {
-        .verb = WRITE_DELETE, .kind = "sdn/filters", .id = b->id, .reason = "undone"};
-    struct actor actor;
-
-    error_set(&b->error, 503, NULL, "%s%s %s; nothing was blocked", b->node, error ? ":" : "",
-              error ? json_get_string(error, "message", "failed")
-                    : json_get_string(pending, "reason", "hasn't applied it"));
-    call_actor(b->call, &actor);
-    deployment_write(b->call->api->deployment, &actor, &write, on_undone, b);
-}
-
-static void on_in_force(void *arg, int rc, const json_t *report)
-{
-    struct blocking *b = arg;
-
-    if (b->call->api->freed) {
-        call_fail_stopping(b->call);
-        end_blocking(b);
-    } else if (rc < 0) {
-        undo(b, report);
-    } else {
-        call_reply_json(b->call, 200, json_pack("{s:s}", "flowId", b->id));
-        end_blocking(b);
-    }
-}
-
-static void on_stored(void *arg, int rc, const struct write_result *result,
-                      const struct error *error)
-{
-    struct blocking *b = arg;
-
-    if (rc < 0 || b->call->api->freed) {
-        if (rc < 0) {
-            call_fail(b->call, error);
-        } else {
-            call_fail_stopping(b->call);
-        }
-        end_blocking(b);
-        return;
-    }
-    b->id = xstrdup(result->id);
-    deployment_wait(b->call->api->deployment, result->revision, V1_WAIT_MSEC, on_in_force, b);
+    call_reply_json(call, 200, json_pack("{s:s}", "flowId", id));
 }
 
 static void store_block(struct api_call *call, const struct block *block)
 {
-    struct blocking *b = xnew(struct blocking);
     json_t *spec = filter_spec(block);
-    struct write write = {.verb = WRITE_CREATE, .kind = "sdn/filters", .spec = spec};
-    struct actor actor;
 
-    b->call = call;
-    b->node = xstrdup(block->node);
-    call_actor(call, &actor);
-    deployment_write(call->api->deployment, &actor, &write, on_stored, b);
+    v1_add(call, &(struct v1_addition){.kind = "sdn/filters",
+                                       .spec = spec,
+                                       .outcome = "nothing was blocked",
+                                       .answer = answer});
     json_decref(spec);
 }
 

@@ -96,15 +96,13 @@ static json_t *read_records(const json_t *body, struct error *error)
 static void on_applied(void *arg, int rc, const json_t *report)
 {
     struct api_call *call = arg;
-    const json_t *failed = json_array_get(json_object_get(report, "errors"), 0);
+    const json_t *late = rc < 0 ? v1_late(call->api, report) : NULL;
     struct error error;
 
     if (call->api->freed) {
         call_fail_stopping(call);
-    } else if (rc < 0 && failed) {
-        error_set(&error, 503, NULL, "%s: %s; the record is kept",
-                  json_get_string(failed, "node", "a node"),
-                  json_get_string(failed, "message", "failed"));
+    } else if (late) {
+        v1_error(late, "the record is kept", &error);
         call_fail(call, &error);
     } else {
         call_reply_json(call, 200, json_object());

@@ -165,85 +165,9 @@ static int read_rule(const json_t *body, json_t *spec, struct error *error)
 
 /* --- putting it in force --- */
 
-struct adding {
-    struct api_call *call;
-    char *node; /* NULL: every node */
-    char *id;
-    struct error error; /* why it is undone */
-};
-
-static void end_adding(struct adding *a)
+static void answer(struct api_call *call, const char *id)
 {
-    free(a->node);
-    free(a->id);
-    free(a);
-}
-
-static void on_undone(void *arg, int rc, const struct write_result *result,
-                      const struct error *error)
-{
-    struct adding *a = arg;
-
-    /* Somebody else may have deleted it before. */
-    if (a->call->api->freed) {
-        call_fail_stopping(a->call);
-    } else {
-        call_fail(a->call, rc < 0 && error->status != 404 ? error : &a->error);
-    }
-    end_adding(a);
-}
-
-static void undo(struct adding *a, const json_t *report)
-{
-    const json_t *error = json_array_get(json_object_get(report, "errors"), 0);
-    const json_t *pending = json_array_get(json_object_get(report, "pending"), 0);
-    const json_t *which = error ? error : pending;
-    struct write write = {
-        .verb = WRITE_DELETE, .kind = "fw/rules", .id = a->id, .reason = "undone"};
-    struct actor actor;
-
-    error_set(&a->error, 503, NULL, "%s%s %s; the rule was not added",
-              json_get_string(which, "node", "a node"), error ? ":" : "",
-              error ? json_get_string(error, "message", "failed")
-                    : json_get_string(pending, "reason", "hasn't applied it"));
-    call_actor(a->call, &actor);
-    deployment_write(a->call->api->deployment, &actor, &write, on_undone, a);
-}
-
-/* A rule for every node holds while some are away. */
-static void on_in_force(void *arg, int rc, const json_t *report)
-{
-    struct adding *a = arg;
-    int only_away =
-        !a->node && rc == -EHOSTUNREACH && json_array_size(json_object_get(report, "errors")) == 0;
-
-    if (a->call->api->freed) {
-        call_fail_stopping(a->call);
-        end_adding(a);
-    } else if (rc < 0 && !only_away) {
-        undo(a, report);
-    } else {
-        call_reply_empty(a->call, 204);
-        end_adding(a);
-    }
-}
-
-static void on_stored(void *arg, int rc, const struct write_result *result,
-                      const struct error *error)
-{
-    struct adding *a = arg;
-
-    if (rc < 0 || a->call->api->freed) {
-        if (rc < 0) {
-            call_fail(a->call, error);
-        } else {
-            call_fail_stopping(a->call);
-        }
-        end_adding(a);
-        return;
-    }
-    a->id = xstrdup(result->id);
-    deployment_wait(a->call->api->deployment, result->revision, V1_WAIT_MSEC, on_in_force, a);
+    call_reply_empty(call, 204);
 }
 
 static int check_node(const struct api_call *call, const char *node, struct error *error)
@@ -262,7 +186,6 @@ static void v1_fw_add(struct api_call *call)
 {
     json_t *spec = json_object(), *body = NULL;
     struct error error;
-    struct actor actor;
     int rc = http_body_json(call->request, &body, &error);
 
     rc = rc < 0 ? rc : read_rule(body, spec, &error);
@@ -271,12 +194,11 @@ static void v1_fw_add(struct api_call *call)
     if (rc < 0) {
         call_fail(call, &error);
     } else {
-        struct write write = {.verb = WRITE_CREATE, .kind = "fw/rules", .spec = spec};
-        struct adding *a = xnew(struct adding);
-        a->call = call;
-        a->node = node ? xstrdup(node) : NULL;
-        call_actor(call, &actor);
-        deployment_write(call->api->deployment, &actor, &write, on_stored, a);
+        v1_add(call, &(struct v1_addition){.kind = "fw/rules",
+                                           .spec = spec,
+                                           .is_for_all = !node,
+                                           .outcome = "the rule was not added",
+                                           .answer = answer});
     }
     json_decref(spec);
     json_decref(body);

@@ -8,34 +8,13 @@
 
 /* --- reading --- */
 
-/* A port without leading zeros; what follows, or NULL. */
-static const char *read_port(const char *text, uint16_t *ret_port)
-{
-    unsigned port = 0;
-    const char *s = text;
-
-    for (; *s >= '0' && *s <= '9' && s - text < 5; s++) {
-        port = port * 10 + (unsigned)(*s - '0');
-    }
-    if (s == text || *text == '0' || port > UINT16_MAX) {
-        return NULL;
-    }
-    *ret_port = (uint16_t)port;
-    return s;
-}
-
 int ports_parse(const char *text, struct ports *ret_ports)
 {
     struct ports ports = {0};
-    const char *s = text;
 
     if (*text) {
-        s = read_port(s, &ports.from);
-        ports.to = ports.from;
-        if (s && *s == '-') {
-            s = read_port(s + 1, &ports.to);
-        }
-        if (!s || *s) {
+        const char *end = ip_ports_read(text, &ports.from, &ports.to);
+        if (!end || *end) {
             return -EINVAL;
         }
         if (ports.to < ports.from) {

@@ -217,3 +217,16 @@ class Stream:
 
     def close(self):
         self.reply.close()
+
+
+def v1_client(server):
+    """Logged in as the 2017 platform's clients do."""
+    reply = server.client().post("/api/v1/Authenticate", json={"username": ADMIN,
+                                                               "password": PASSWORD})
+    return server.client(reply.json()["token"])
+
+
+def v1_refused(reply, status, sentence):
+    assert reply.status_code == status, reply.text
+    assert reply.headers["Content-Type"] == "application/json"
+    assert reply.json() == {"code": status, "message": sentence, "errors": sentence}

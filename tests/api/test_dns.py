@@ -3,7 +3,7 @@ get, and status."""
 import pytest
 
 from agents import with_agents
-from helpers import problem
+from helpers import problem, v1_refused
 
 RECORDS, SETTINGS = "/api/v2/dns/records", "/api/v2/settings/dns"
 CHARACTERS = ("may have letters, digits and hyphens, with dots between (RFC 1123); a * is a whole "
@@ -248,6 +248,20 @@ def test_v1(api, base):
 ])
 def test_v1_refuses(api, body, status, sentence):
     reply = api.post("/api/v1/services/dns/record", json=body)
-    assert reply.status_code == status
-    assert reply.json() == {"code": status, "message": sentence, "errors": sentence}
+    v1_refused(reply, status, sentence)
     assert api.get("/api/v1/services/dns/records").json() == {"dns_records": []}
+
+
+def test_v1_answers_when_those_that_are_there_do(own, api):
+    """Who is away learns of it later; who is there and doesn't apply it is told of."""
+    api.create("nodes", {"services": ["vpn", "dns"]}, "Away")
+    agent = own.agents["Agent.2"]
+    try:
+        assert api.post("/api/v1/dns/record", json={"dnsrecords": "10.0.0.1 a"}).status_code == 200
+        agent.acknowledges = False
+        v1_refused(api.post("/api/v1/dns/record", json={"dnsrecords": "10.0.0.2 b"}), 503,
+                   "Agent.2 hasn't applied it yet; the record is kept")
+        assert len(api.get("/api/v1/dns/records").json()["dns_records"]) == 2
+    finally:
+        agent.acknowledges = True
+        api.delete("/api/v2/nodes/Away")

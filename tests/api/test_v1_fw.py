@@ -2,7 +2,7 @@
 import pytest
 
 from agents import with_agents
-from helpers import ADMIN, PASSWORD
+from helpers import v1_client, v1_refused
 
 BASES = ["/api/v1/services/fw", "/api/v1/fw"]
 BODY = {"direction": "in", "protocol": "tcp", "dst_port": "80:90", "dst_src": "src",
@@ -14,9 +14,7 @@ def own(tmp_path_factory):
     fw = {"services": ["vpn", "fw"]}
     for server in with_agents(tmp_path_factory.mktemp("v1-fw"), {"Agent.1": fw, "Agent.2": fw}):
         server.admin.create("nodes", fw, "Away")
-        reply = server.client().post("/api/v1/authenticate", json={"username": ADMIN,
-                                                                   "password": PASSWORD})
-        server.v1 = server.client(reply.json()["token"])
+        server.v1 = v1_client(server)
         yield server
 
 
@@ -29,11 +27,6 @@ def v1(own):
 
 def rules(own):
     return own.admin.get("/api/v2/fw/rules").json()["items"]
-
-
-def refused(reply, status, sentence):
-    assert reply.status_code == status, reply.text
-    assert reply.json() == {"code": status, "message": sentence, "errors": sentence}
 
 
 @pytest.mark.parametrize("path", [f"{base}/{name}{slash}" for base in BASES
@@ -70,14 +63,27 @@ def test_in_their_order(own, v1):
 
 
 def test_away_and_failing(own, v1):
-    refused(v1.post(f"{BASES[0]}/rules", json={**BODY, "ssinstanceid": "Away"}), 503,
+    v1_refused(v1.post(f"{BASES[0]}/rules", json={**BODY, "ssinstanceid": "Away"}), 503,
             "Away is away; the rule was not added")
-    refused(v1.post(f"{BASES[0]}/rules", json={**BODY, "ssinstanceid": "Nobody"}), 404,
+    v1_refused(v1.post(f"{BASES[0]}/rules", json={**BODY, "ssinstanceid": "Nobody"}), 404,
             'there is no node "Nobody"')
     assert not rules(own)
     own.admin.create("fw/rules", {"node": "Away", "protocol": "udp", "port": "7",
                                   "action": "drop"})
     assert v1.get(f"{BASES[0]}/rules").json() == []  # nowhere in force
+
+
+@pytest.mark.parametrize("where", [{}, {"ssinstanceid": "Agent.2"}])
+def test_a_node_that_does_not_acknowledge(own, v1, where):
+    """A rule for all holds while one is away, not while one that is there hasn't applied it."""
+    agent = own.agents["Agent.2"]
+    agent.acknowledges = False
+    try:
+        v1_refused(v1.post(f"{BASES[0]}/rules", json={**BODY, **where}), 503,
+                "Agent.2 hasn't applied it yet; the rule was not added")
+    finally:
+        agent.acknowledges = True
+    assert not rules(own)
 
 
 def test_what_would_cut_somebody_off(own, v1):
@@ -107,5 +113,5 @@ def test_what_would_cut_somebody_off(own, v1):
     ({**BODY, "order": 1}, '"order" is not allowed'),
 ])
 def test_bad_bodies(own, v1, body, sentence):
-    refused(v1.post(f"{BASES[0]}/rules", json=body), 400, sentence)
+    v1_refused(v1.post(f"{BASES[0]}/rules", json=body), 400, sentence)
     assert not rules(own)

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from agents import Agent, with_agents
-from helpers import ADMIN, PASSWORD, Stream, problem, until
+from helpers import Stream, problem, until, v1_client, v1_refused
 
 BASES = ["/api/v1/services/sdn", "/api/v1/sdn"]
 BASE = BASES[0]
@@ -19,9 +19,7 @@ def own(tmp_path_factory):
     for server in with_agents(tmp_path_factory.mktemp("v1-sdn"), {"Agent.1": sdn, "Agent.2": sdn}):
         server.admin.create("nodes", sdn, "Away")
         server.admin.create("nodes", {}, "Plain")
-        reply = server.client().post("/api/v1/Authenticate", json={"username": ADMIN,
-                                                                   "password": PASSWORD})
-        server.v1 = server.client(reply.json()["token"])
+        server.v1 = v1_client(server)
         yield server
 
 
@@ -35,12 +33,6 @@ def v1(own):
 
 def filters(own):
     return own.admin.get("/api/v2/sdn/filters").json()["items"]
-
-
-def refused(reply, status, sentence):
-    assert reply.status_code == status, reply.text
-    assert reply.headers["Content-Type"] == "application/json"
-    assert reply.json() == {"code": status, "message": sentence, "errors": sentence}
 
 
 def block(v1, base=BASE, **members):
@@ -120,7 +112,7 @@ PORT, DESTINATION, INSTANCE = BODY
     ({PORT: 0, "x": 1}, '"tcp-destination-port" must be larger than or equal to 1'),
 ])
 def test_bodies_are_refused(own, v1, body, sentence):
-    refused(v1.put(f"{BASE}/blockbyport", json=body), 400, sentence)
+    v1_refused(v1.put(f"{BASE}/blockbyport", json=body), 400, sentence)
     assert filters(own) == []
 
 
@@ -130,14 +122,14 @@ def test_bodies_are_refused(own, v1, body, sentence):
     ("Plain", 409, "Plain doesn't run sdn; turn it on: cnsmo node set Plain --services vpn,sdn"),
     ("Away", 503, "Away is away; nothing was blocked")])
 def test_nodes_are_refused(own, v1, node, status, sentence):
-    refused(v1.put(f"{BASE}/blockbyport", json={**BODY, INSTANCE: node}), status, sentence)
+    v1_refused(v1.put(f"{BASE}/blockbyport", json={**BODY, INSTANCE: node}), status, sentence)
     assert filters(own) == []
 
 
 @pytest.mark.parametrize("path", [f"{BASE}/nodes/a%2fb/blockedTcpPorts", "/API/v1/a%2fb",
                                   f"{BASE}/nodes/Agent.1/flows/%00"])
 def test_paths_that_cannot_be_read(v1, path):
-    refused(v1.get(path), 400, "the path is malformed")
+    v1_refused(v1.get(path), 400, "the path is malformed")
 
 
 def test_not_json(v1):
@@ -148,7 +140,7 @@ def test_not_json(v1):
 
 def test_the_same_port_twice(own, v1):
     flow = block(v1)
-    refused(v1.put(f"{BASE}/blockbyport", json={**BODY, DESTINATION: "134.157.1.1/16"}), 409,
+    v1_refused(v1.put(f"{BASE}/blockbyport", json={**BODY, DESTINATION: "134.157.1.1/16"}), 409,
             f"sdn filter {flow} is the same")
     assert block(v1, ssinstanceid="Agent.2") != flow
 
@@ -158,7 +150,7 @@ def test_what_the_node_cannot_do_is_undone(own, v1):
     agent = own.agents["Agent.1"]
     agent.failures = {f"sdn/filter/{last + 1}/Agent.1": "ovs-vswitchd doesn't answer"}
     try:
-        refused(v1.put(f"{BASE}/blockbyport", json=BODY), 503,
+        v1_refused(v1.put(f"{BASE}/blockbyport", json=BODY), 503,
                 "Agent.1: ovs-vswitchd doesn't answer; nothing was blocked")
     finally:
         agent.failures = {}
@@ -171,7 +163,7 @@ def test_a_node_that_does_not_acknowledge(own, v1):
     agent = own.agents["Agent.2"]
     agent.acknowledges = False
     try:
-        refused(v1.put(f"{BASE}/blockbyport", json={**BODY, INSTANCE: "Agent.2"}), 503,
+        v1_refused(v1.put(f"{BASE}/blockbyport", json={**BODY, INSTANCE: "Agent.2"}), 503,
                 "Agent.2 hasn't applied it yet; nothing was blocked")
     finally:
         agent.acknowledges = True
@@ -189,7 +181,7 @@ def test_a_node_that_goes_away_meanwhile(own, v1):
     agent.until(lambda r: any(key.startswith("sdn/filter/") for key in r))
     agent.close()
     call.join()
-    refused(replies[0], 503, "Short is away; nothing was blocked")
+    v1_refused(replies[0], 503, "Short is away; nothing was blocked")
     assert filters(own) == []
     own.admin.delete("/api/v2/nodes/Short")
 
@@ -201,8 +193,8 @@ def test_delete(own, v1, base):
     flow = block(v1, base)
     for wrong in (f"nodes/Agent.2/flows/{flow}", "nodes/Agent.1/flows/4711"):
         node, name = wrong.split("/")[1], wrong.split("/")[3]
-        refused(v1.delete(f"{base}/{wrong}"), 404, f'there is no flow "{name}" on {node}')
-    refused(v1.delete(f"{base}/nodes/Nobody/flows/{flow}"), 404, 'there is no node "Nobody"')
+        v1_refused(v1.delete(f"{base}/{wrong}"), 404, f'there is no flow "{name}" on {node}')
+    v1_refused(v1.delete(f"{base}/nodes/Nobody/flows/{flow}"), 404, 'there is no node "Nobody"')
     reply = v1.delete(f"{base}/nodes/Agent.1/flows/{flow}")
     assert reply.status_code == 200 and reply.json() == {}
     assert on_node(own, flow) is None
@@ -229,11 +221,11 @@ def test_what_v2_made_is_seen(own, v1):
     assert ports == [
         {"destinationPort": 80, "destinationAddress": "10.77.0.2", "flowId": one},
         {"destinationPort": 81, "destinationAddress": "0.0.0.0/0", "flowId": all_nodes}]
-    refused(v1.delete(f"{BASE}/nodes/Agent.1/flows/{all_nodes}"), 409,
+    v1_refused(v1.delete(f"{BASE}/nodes/Agent.1/flows/{all_nodes}"), 409,
             f"flow {all_nodes} is on several nodes, by their labels; delete it through API v2: "
             f"sdn/filters/{all_nodes}")
     assert v1.get(f"{BASE}/nodes/Plain/blockedTcpPorts").json() == []
-    refused(v1.get(f"{BASE}/nodes/Nobody/blockedTcpPorts"), 404, 'there is no node "Nobody"')
+    v1_refused(v1.get(f"{BASE}/nodes/Nobody/blockedTcpPorts"), 404, 'there is no node "Nobody"')
 
 
 def test_a_destination_that_v2_changed(own, v1):
@@ -254,7 +246,7 @@ def test_flow_monitoring(own, v1, base, path):
     own.agents["Agent.1"].count({f"sdn/filter/{flow}": [3, 180],
                                  f"sdn/filter/{flow}/public": [4, 240]})
     until("it is counted", lambda: v1.get(url).json() == {"numPackets": 7, "numBytes": 420})
-    refused(v1.get(url.replace(f"flows/{flow}", "flows/4711")), 404,
+    v1_refused(v1.get(url.replace(f"flows/{flow}", "flows/4711")), 404,
             'there is no flow "4711" on Agent.1')
 
 
@@ -266,7 +258,7 @@ def test_node_monitoring(own, v1, path):
           {"inTraffic": 11, "outTraffic": 22})
     assert v1.get(path.format("Away")).json() == {"inTraffic": 0, "outTraffic": 0}
     assert v1.get(path.format("Plain")).status_code == 409
-    refused(v1.get(path.format("Nobody")), 404, 'there is no node "Nobody"')
+    v1_refused(v1.get(path.format("Nobody")), 404, 'there is no node "Nobody"')
 
 
 # --- flows ----------------------------------------------------------------------------------------
@@ -348,7 +340,7 @@ def test_roles(own, v1):
     assert viewer.get(f"{BASE}/nodes/Agent.1/blockedTcpPorts").status_code == 200
     assert viewer.put(f"{BASE}/blockbyport", json=BODY).status_code == 403
     assert viewer.delete(f"{BASE}/nodes/Agent.1/flows/{flow}").status_code == 403
-    refused(nobody.put(f"{BASE}/blockbyport", json=BODY), 401, "Invalid Token")
+    v1_refused(nobody.put(f"{BASE}/blockbyport", json=BODY), 401, "Invalid Token")
     own.admin.delete("/api/v2/users/a-viewer")
 
 

@@ -22,7 +22,6 @@ void dns_set_init(struct dns_set *set)
 {
     *set = (struct dns_set){.domain = xstrdup("")};
     memset(set->changed, 1, sizeof set->changed);
-    set->special_changed = 1;
 }
 
 static void free_json(void *value)
@@ -164,7 +163,6 @@ static void change_item(struct dns_set *set, const char *key, json_t *spec, int 
         } else {
             omap_del(&set->special, key);
         }
-        set->special_changed = 1;
     } else {
         json_array_foreach (json_object_get(spec, "addresses"), i, address) {
             change_line(set, json_string_value(address), rank, name, by);
@@ -204,7 +202,6 @@ void dns_set_domain(struct dns_set *set, const char *domain)
         free(set->domain);
         set->domain = xstrdup(domain);
         memset(set->changed, 1, sizeof set->changed);
-        set->special_changed = 1;
     }
 }
 

@@ -25,7 +25,6 @@ struct dns_set {
     struct omap special;          /* key -> json_t: those with lines in the configuration */
     struct omap lines[DNS_FILES]; /* "address rank name" -> how often */
     uint8_t changed[DNS_FILES];   /* since the caller last set it to 0 */
-    int special_changed;
     char *domain;
 };
 

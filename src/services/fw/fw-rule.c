@@ -42,22 +42,6 @@ static int read_word(const json_t *body, const char *name, const char *const *wo
 
 /* --- ports --- */
 
-/* A port without leading zeros; what follows, or NULL. */
-static const char *read_port(const char *text, uint16_t *ret_port)
-{
-    unsigned port = 0;
-    const char *s = text;
-
-    for (; *s >= '0' && *s <= '9' && s - text < 5; s++) {
-        port = port * 10 + (unsigned)(*s - '0');
-    }
-    if (s == text || *text == '0' || port > UINT16_MAX) {
-        return NULL;
-    }
-    *ret_port = (uint16_t)port;
-    return s;
-}
-
 static int compare_ranges(const void *a, const void *b)
 {
     const struct fw_range *x = a, *y = b;
@@ -92,11 +76,7 @@ int fw_ports_parse(const char *text, struct fw_ports *ret_ports)
         if (ports.len == FW_PORTS_MAX) {
             return -E2BIG;
         }
-        s = read_port(s, &range.from);
-        range.to = range.from;
-        if (s && *s == '-') {
-            s = read_port(s + 1, &range.to);
-        }
+        s = ip_ports_read(s, &range.from, &range.to);
         if (!s || (*s && (*s != ',' || !s[1]))) {
             return -EINVAL;
         }

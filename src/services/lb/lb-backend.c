@@ -47,19 +47,31 @@ static void plan_next(struct lb *lb)
     }
 }
 
-static int differs(const struct lb *lb)
+/* Does its configuration have what it should? */
+static int needs_load(const struct lb *lb)
 {
     size_t loaded = 0;
 
     omap_foreach (e, &lb->wanted) {
         const struct lb_wanted *w = e->value;
         int is_loaded = lb_wanted_is_loaded(lb, w);
+        if (!is_loaded && lb_can_be_loaded(w)) {
+            return 1;
+        }
         loaded += (size_t)is_loaded;
-        if ((!is_loaded && lb_can_be_loaded(w)) || (is_loaded && !lb_runtime_matches(lb, w))) {
+    }
+    return loaded != lb->stat.proxies.len;
+}
+
+static int servers_differ(const struct lb *lb)
+{
+    omap_foreach (e, &lb->wanted) {
+        const struct lb_wanted *w = e->value;
+        if (lb_wanted_is_loaded(lb, w) && !lb_runtime_matches(lb, w)) {
             return 1;
         }
     }
-    return loaded != lb->stat.proxies.len;
+    return 0;
 }
 
 static void on_answer(void *arg, const char *text)
@@ -78,7 +90,7 @@ static void on_answer(void *arg, const char *text)
         lb_counters_save(lb, 0);
         lb_process_bound_log(lb);
     }
-    if (was_hung || lb->reload_usec || differs(lb)) {
+    if (was_hung || lb->reload_usec || needs_load(lb) || servers_differ(lb)) {
         reconcile_wake(lb->env->reconcile);
     }
 }
@@ -214,22 +226,6 @@ static void take_item(struct lb *lb, struct backend_item *item)
     } else if (lb_wanted_put(lb, name, item->spec, &item->error) < 0) {
         item->result = RESULT_FAILED;
     }
-}
-
-/* Does its configuration have what it should? */
-static int needs_load(const struct lb *lb)
-{
-    size_t loaded = 0;
-
-    omap_foreach (e, &lb->wanted) {
-        const struct lb_wanted *w = e->value;
-        int is_loaded = lb_wanted_is_loaded(lb, w);
-        if (!is_loaded && lb_can_be_loaded(w)) {
-            return 1;
-        }
-        loaded += (size_t)is_loaded;
-    }
-    return loaded != lb->stat.proxies.len;
 }
 
 static int change_servers(struct lb *lb, struct error *error)

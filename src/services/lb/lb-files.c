@@ -65,7 +65,6 @@ static int remove_files(const struct lb *lb, int (*keep)(const struct lb *lb, co
     return rc;
 }
 
-/* "[ALERT] (12) : config : what" to "what". */
 const char *lb_words_of(const char *line)
 {
     const char *at = strstr(line, " : ");

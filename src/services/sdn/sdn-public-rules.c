@@ -30,39 +30,20 @@ static int parse_prefix(const json_t *spec, const char *member, struct ip4_prefi
     return 0;
 }
 
-/* A port, and moves *text behind it; -1 if there is none. */
-static int take_port(const char **text)
-{
-    char *end;
-
-    if (**text < '1' || **text > '9') {
-        return -1;
-    }
-    unsigned long port = strtoul(*text, &end, 10);
-    *text = end;
-    return port <= 65535 ? (int)port : -1;
-}
-
 static int parse_ports(const json_t *spec, struct public_filter *filter, struct error *error)
 {
-    const char *text = json_get_string(spec, "port", ""), *at = text;
+    const char *text = json_get_string(spec, "port", "");
 
     if (*text == '\0') {
         return 0;
     }
-    int first = take_port(&at), last = first;
-    if (*at == '-') {
-        at++;
-        last = take_port(&at);
-    }
-    if (first < 0 || last < first || *at != '\0') {
+    const char *end = ip_ports_read(text, &filter->port_first, &filter->port_last);
+    if (!end || *end || filter->port_last < filter->port_first) {
         return error_set(error, 400, NULL, "\"%s\" is neither a port nor a range of ports", text);
     }
     if (filter->protocol != IPPROTO_TCP && filter->protocol != IPPROTO_UDP) {
         return error_set(error, 400, NULL, "a port needs the protocol tcp or udp");
     }
-    filter->port_first = (uint16_t)first;
-    filter->port_last = (uint16_t)last;
     return 0;
 }
 

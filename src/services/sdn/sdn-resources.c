@@ -87,31 +87,13 @@ static int parse_protocol(const char *text, struct sdn_rule *rule)
     return strcmp(text, "any") == 0 ? 0 : -EINVAL;
 }
 
-/* Digits only, 1 to 65535; *ret_end is behind them. */
-static int parse_port(const char *text, const char **ret_end, uint16_t *ret_port)
-{
-    size_t len = strspn(text, "0123456789");
-    unsigned long port = len > 0 && len <= 5 ? strtoul(text, NULL, 10) : 0;
-
-    if (port == 0 || port > PORT_MAX) {
-        return -EINVAL;
-    }
-    *ret_port = (uint16_t)port;
-    *ret_end = text + len;
-    return 0;
-}
-
 static int parse_ports(const char *text, struct sdn_rule *rule)
 {
     if (!text[0]) {
         return 0;
     }
-    int rc = parse_port(text, &text, &rule->first_port);
-    rule->last_port = rule->first_port;
-    if (rc == 0 && *text == '-') {
-        rc = parse_port(text + 1, &text, &rule->last_port);
-    }
-    if (rc < 0 || *text || rule->last_port < rule->first_port ||
+    const char *end = ip_ports_read(text, &rule->first_port, &rule->last_port);
+    if (!end || *end || rule->last_port < rule->first_port ||
         (rule->protocol != PROTOCOL_TCP && rule->protocol != PROTOCOL_UDP)) {
         return -EINVAL;
     }
