@@ -85,9 +85,7 @@ static void stop(void *self)
     uv_close((uv_handle_t *)fw->poll, on_timer_closed);
     nft_kernel_free(fw->kernel);
     fw_entries_clear(fw);
-    omap_foreach (e, &fw->counts) {
-        free(omap_del(&fw->counts, e->key));
-    }
+    omap_clear(&fw->counts, free);
     fw_document_free(fw->document);
     json_decref(fw->sets);
     free(fw->others);

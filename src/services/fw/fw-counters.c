@@ -6,21 +6,14 @@
  * before a transaction and right after it, and what is less then than it was is added to the base.
  * Packets that come between a reading and its transaction may go uncounted. The file has both
  * parts, so a table that was lost meanwhile (a reboot) is seen the same way. */
-#include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "lib/clock.h"
-#include "lib/fault.h"
-#include "lib/file.h"
-#include "lib/json.h"
-#include "lib/log.h"
 #include "lib/mem.h"
 #include "services/fw/fw-driver.h"
+#include "services/totals.h"
 
 enum {
-    FILE_SIZE_MAX = 16 << 20,
     SAVE_SEC = 60,
 };
 
@@ -180,65 +173,40 @@ void fw_counters_clear(struct fw *fw)
 
 /* --- the file --- */
 
-static void load_count(struct fw *fw, const char *name, const json_t *numbers)
+static void load_count(void *arg, const char *name, const uint64_t numbers[TOTALS_NUMBERS])
 {
-    uint64_t values[4];
-
-    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
-        json_int_t value = json_integer_value(json_array_get(numbers, i));
-        values[i] = value > 0 ? (uint64_t)value : 0;
-    }
     if (strlen(name) < FW_ID_SIZE) {
-        struct fw_count *count = count_of(fw, name);
-        count->base_packets = values[0];
-        count->base_bytes = values[1];
-        count->packets = values[2];
-        count->bytes = values[3];
+        struct fw_count *count = count_of(arg, name);
+        count->base_packets = numbers[0];
+        count->base_bytes = numbers[1];
+        count->packets = numbers[2];
+        count->bytes = numbers[3];
     }
 }
 
 void fw_counters_load(struct fw *fw)
 {
     _cleanup_free_ char *path = path_of(fw);
-    _cleanup_buf_ struct buf text = BUF_INIT(FILE_SIZE_MAX);
-    json_t *file = NULL, *numbers;
-    struct error error = {0};
-    const char *name;
+    json_t *totals = totals_read(path);
 
-    int rc = file_read(path, &text);
-    if (rc == -ENOENT) {
-        return;
-    }
-    if (rc < 0 || json_parse(text.data ? text.data : "", text.size, &file, &error) < 0) {
-        log_warn("counters of the firewall can't be read from their file", "file", path, "error",
-                 rc < 0 ? strerror(-rc) : error.detail, NULL);
-        return;
-    }
-    json_object_foreach (file, name, numbers) {
-        load_count(fw, name, numbers);
-    }
-    json_decref(file);
+    totals_each(totals, load_count, fw);
+    json_decref(totals);
 }
 
 static int write_file(const struct fw *fw, const char *path)
 {
-    _cleanup_buf_ struct buf text = BUF_INIT(FILE_SIZE_MAX);
+    _cleanup_buf_ struct buf text = BUF_INIT(TOTALS_SIZE_MAX);
     const char *comma = "";
     int rc = buf_printf(&text, "{");
 
     omap_foreach (e, &fw->counts) {
         const struct fw_count *count = e->value;
-        if (rc == 0) {
-            rc = buf_printf(&text, "%s\n\"%s\":[%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]",
-                            comma, e->key, count->base_packets, count->base_bytes, count->packets,
-                            count->bytes);
-        }
-        comma = ",";
+        const uint64_t numbers[] = {count->base_packets, count->base_bytes, count->packets,
+                                    count->bytes};
+        rc = rc < 0 ? rc : totals_write(&text, &comma, e->key, numbers);
     }
-    if (rc == 0) {
-        rc = buf_printf(&text, "}\n");
-    }
-    return rc < 0 ? rc : file_write_atomic(path, text.data, text.size, 0600);
+    rc = rc < 0 ? rc : buf_printf(&text, "}\n");
+    return totals_save(path, &text, rc);
 }
 
 void fw_counters_save(struct fw *fw, int now)
@@ -252,24 +220,15 @@ void fw_counters_save(struct fw *fw, int now)
     }
     fw->saved_usec = usec;
     int rc = fw->counts.len == 0 ? fw_counters_forget(fw, NULL) : write_file(fw, path);
-    if (rc < 0) {
-        log_warn("counters of the firewall can't be saved", "file", path, "error", strerror(-rc),
-                 NULL);
-        return;
+    if (rc == 0) {
+        fw->unsaved = fw->is_urgent = 0;
     }
-    fw->unsaved = fw->is_urgent = 0;
 }
 
 int fw_counters_forget(struct fw *fw, struct error *error)
 {
     _cleanup_free_ char *path = path_of(fw);
-    int rc = fault_point();
 
-    if (rc == 0 && unlink(path) < 0 && errno != ENOENT) {
-        rc = -errno;
-    }
     fw->unsaved = 0;
-    return rc < 0 ? error_set(error, error_status(rc), NULL, "cannot remove %s: %s", path,
-                              strerror(-rc))
-                  : 0;
+    return totals_remove(path, error);
 }

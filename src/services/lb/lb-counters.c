@@ -3,19 +3,13 @@
  * A worker counts from zero. So what the one before had counted stands in the base; a number that
  * has become smaller says that there is another one. Sessions that a worker on its way out still
  * serves aren't counted. */
-#include <errno.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "lib/clock.h"
-#include "lib/fault.h"
-#include "lib/file.h"
-#include "lib/json.h"
 #include "lib/mem.h"
 #include "services/lb/lb-driver.h"
+#include "services/totals.h"
 
 enum {
-    FILE_MAX = 4 << 20,
     SAVE_USEC = 60000000,
 };
 
@@ -24,31 +18,21 @@ static char *file_path(const struct lb *lb)
     return xasprintf("%s/lb-counters.json", lb->env->state_dir);
 }
 
-static uint64_t number_at(const json_t *list, size_t i)
+static void load_total(void *arg, const char *name, const uint64_t numbers[TOTALS_NUMBERS])
 {
-    json_int_t value = json_integer_value(json_array_get(list, i));
+    struct lb *lb = arg;
+    struct lb_total *total = xnew(struct lb_total);
 
-    return value > 0 ? (uint64_t)value : 0;
+    *total = (struct lb_total){numbers[0], numbers[1], numbers[2], numbers[3]};
+    free(omap_put(&lb->totals, name, total));
 }
 
-/* {"web":[base connections, base bytes, connections, bytes]} */
 void lb_counters_load(struct lb *lb)
 {
-    _cleanup_buf_ struct buf text = BUF_INIT(FILE_MAX);
     _cleanup_free_ char *path = file_path(lb);
-    json_t *all = NULL, *list;
-    const char *name;
+    json_t *all = totals_read(path);
 
-    if (file_read(path, &text) < 0 || !text.data ||
-        json_parse(text.data, text.size, &all, NULL) < 0) {
-        return; /* begins anew */
-    }
-    json_object_foreach (all, name, list) {
-        struct lb_total *total = xnew(struct lb_total);
-        *total = (struct lb_total){number_at(list, 0), number_at(list, 1), number_at(list, 2),
-                                   number_at(list, 3)};
-        free(omap_put(&lb->totals, name, total));
-    }
+    totals_each(all, load_total, lb);
     json_decref(all);
 }
 
@@ -97,39 +81,37 @@ void lb_counters_drop(struct lb *lb, const char *name)
     free(total);
 }
 
+static int write_file(const struct lb *lb)
+{
+    _cleanup_buf_ struct buf text = BUF_INIT(TOTALS_SIZE_MAX);
+    _cleanup_free_ char *path = file_path(lb);
+    const char *comma = "";
+    int rc = buf_printf(&text, "{");
+
+    omap_foreach (e, &lb->totals) {
+        const struct lb_total *t = e->value;
+        const uint64_t numbers[] = {t->base_connections, t->base_bytes, t->connections, t->bytes};
+        rc = rc < 0 ? rc : totals_write(&text, &comma, e->key, numbers);
+    }
+    rc = rc < 0 ? rc : buf_printf(&text, "}\n");
+    return totals_save(path, &text, rc);
+}
+
 void lb_counters_save(struct lb *lb, int now)
 {
     int64_t time = clock_monotonic_usec();
 
-    if (!lb->totals_unsaved || (!now && time - lb->totals_saved_usec < SAVE_USEC)) {
-        return;
+    if (lb->totals_unsaved && (now || time - lb->totals_saved_usec >= SAVE_USEC)) {
+        lb->totals_unsaved = write_file(lb) < 0;
+        lb->totals_saved_usec = time;
     }
-    json_t *all = json_object();
-    omap_foreach (e, &lb->totals) {
-        const struct lb_total *t = e->value;
-        json_object_set_new(all, e->key,
-                            json_pack("[I, I, I, I]", (json_int_t)t->base_connections,
-                                      (json_int_t)t->base_bytes, (json_int_t)t->connections,
-                                      (json_int_t)t->bytes));
-    }
-    _cleanup_free_ char *path = file_path(lb);
-    char *text = json_dumps(all, JSON_COMPACT);
-    /* What can't be written is lost only if the agent ends. */
-    lb->totals_unsaved = file_write_atomic(path, text, strlen(text), 0600) < 0;
-    lb->totals_saved_usec = time;
-    free(text);
-    json_decref(all);
 }
 
 int lb_counters_remove(struct lb *lb, struct error *error)
 {
     _cleanup_free_ char *path = file_path(lb);
-    int rc = access(path, F_OK) < 0 ? 0 : fault_point();
 
-    if (rc == 0 && unlink(path) < 0 && errno != ENOENT) {
-        rc = -errno;
-    }
     omap_clear(&lb->totals, free);
     lb->totals_unsaved = 0;
-    return rc < 0 ? error_set(error, 500, NULL, "cannot remove %s: %s", path, strerror(-rc)) : 0;
+    return totals_remove(path, error);
 }

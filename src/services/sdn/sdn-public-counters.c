@@ -10,20 +10,15 @@
  * belongs to the base. The file also knows filters that have no part here, which leave no other
  * trace on the host. */
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "lib/clock.h"
-#include "lib/fault.h"
-#include "lib/file.h"
 #include "lib/json.h"
-#include "lib/log.h"
 #include "lib/mem.h"
 #include "services/sdn/sdn-public-driver.h"
+#include "services/totals.h"
 
 enum {
-    FILE_SIZE_MAX = 16 << 20,
     SAVE_SEC = 60,
 };
 
@@ -143,51 +138,30 @@ void public_counters_gone(struct public *p, const struct public_held *held)
 
 /* --- the file --- */
 
-static void load_filter(struct public *p, const char *id, const json_t *numbers)
+static void load_filter(void *arg, const char *id, const uint64_t numbers[TOTALS_NUMBERS])
 {
-    uint64_t values[4];
-
-    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
-        json_int_t value = json_integer_value(json_array_get(numbers, i));
-        values[i] = value > 0 ? (uint64_t)value : 0;
+    if (public_id_valid(id)) {
+        struct public_held *held = public_held_get(arg, id);
+        held->base_packets = numbers[0];
+        held->base_bytes = numbers[1];
+        held->told_packets = numbers[2];
+        held->told_bytes = numbers[3];
     }
-    if (!public_id_valid(id)) {
-        return;
-    }
-    struct public_held *held = public_held_get(p, id);
-    held->base_packets = values[0];
-    held->base_bytes = values[1];
-    held->told_packets = values[2];
-    held->told_bytes = values[3];
 }
 
 void public_counters_load(struct public *p)
 {
     _cleanup_free_ char *path = path_of(p);
-    _cleanup_buf_ struct buf text = BUF_INIT(FILE_SIZE_MAX);
-    json_t *file = NULL, *numbers;
-    struct error error = {0};
-    const char *id;
+    json_t *file = totals_read(path);
 
-    int rc = file_read(path, &text);
-    if (rc == -ENOENT) {
-        return;
-    }
-    if (rc < 0 || json_parse(text.data ? text.data : "", text.size, &file, &error) < 0) {
-        log_warn("counters of filters can't be read from their file", "file", path, "error",
-                 rc < 0 ? strerror(-rc) : error.detail, NULL);
-        return;
-    }
     p->has_overlay = ip4_prefix_parse(json_get_string(file, "range", ""), &p->overlay) == 0;
-    json_object_foreach (json_object_get(file, "filters"), id, numbers) {
-        load_filter(p, id, numbers);
-    }
+    totals_each(json_object_get(file, "filters"), load_filter, p);
     json_decref(file);
 }
 
 static int write_file(const struct public *p, const char *path)
 {
-    _cleanup_buf_ struct buf text = BUF_INIT(FILE_SIZE_MAX);
+    _cleanup_buf_ struct buf text = BUF_INIT(TOTALS_SIZE_MAX);
     char range[IP4_PREFIX_TEXT_SIZE] = "";
     const char *comma = "";
 
@@ -197,21 +171,15 @@ static int write_file(const struct public *p, const char *path)
     int rc = buf_printf(&text, "{\"range\":\"%s\",\"filters\":{", range);
     omap_foreach (e, &p->held) {
         const struct public_held *held = e->value;
-        uint64_t packets, bytes;
+        uint64_t numbers[TOTALS_NUMBERS] = {held->base_packets, held->base_bytes};
         if (strcmp(held->id, PUBLIC_NOBODY) == 0) {
             continue;
         }
-        sum_up(held, &packets, &bytes);
-        if (rc == 0) {
-            rc = buf_printf(&text, "%s\n\"%s\":[%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]",
-                            comma, held->id, held->base_packets, held->base_bytes, packets, bytes);
-        }
-        comma = ",";
+        sum_up(held, &numbers[2], &numbers[3]);
+        rc = rc < 0 ? rc : totals_write(&text, &comma, held->id, numbers);
     }
-    if (rc == 0) {
-        rc = buf_printf(&text, "}}\n");
-    }
-    return rc < 0 ? rc : file_write_atomic(path, text.data, text.size, 0600);
+    rc = rc < 0 ? rc : buf_printf(&text, "}}\n");
+    return totals_save(path, &text, rc);
 }
 
 void public_counters_save(struct public *p, int now)
@@ -227,11 +195,9 @@ void public_counters_save(struct public *p, int now)
     p->saved_usec = usec;
     int is_empty = p->held.len == 0 && !p->has_overlay;
     int rc = is_empty ? public_counters_forget(p, NULL) : write_file(p, path);
-    if (rc < 0) {
-        log_warn("counters of filters can't be saved", "file", path, "error", strerror(-rc), NULL);
-        return;
+    if (rc == 0) {
+        p->unsaved = 0;
     }
-    p->unsaved = 0;
 }
 
 int public_counters_forget(struct public *p, struct error *error)
@@ -239,13 +205,5 @@ int public_counters_forget(struct public *p, struct error *error)
     _cleanup_free_ char *path = path_of(p);
 
     p->unsaved = 0;
-    int rc = fault_point();
-    if (rc == 0 && unlink(path) < 0 && errno != ENOENT) {
-        rc = -errno;
-    }
-    if (rc < 0) {
-        return error_set(error, error_status(rc), NULL, "cannot remove %s: %s", path,
-                         strerror(-rc));
-    }
-    return 0;
+    return totals_remove(path, error);
 }
