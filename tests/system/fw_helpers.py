@@ -1,6 +1,8 @@
 """fw_helpers.py - connections and packets between the lab's machines, and what becomes of them."""
 import contextlib
 
+import pytest
+
 from lab.processes import wait_for
 
 TABLE = "inet cnsmo_fw"
@@ -109,3 +111,10 @@ class Firewall:
     def wait_counted(self, number, packets):
         wait_for(f"{packets} packets, not {self.counted(number)}",
                  lambda: self.counted(number) == packets, 12)
+
+
+@pytest.fixture
+def fw(lab):
+    firewall = Firewall(lab)
+    yield firewall
+    firewall.clear()

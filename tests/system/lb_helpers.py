@@ -1,6 +1,12 @@
 """lb_helpers.py - what the tests of lb share: servers behind it, clients before it, its state."""
+import pytest
+
 from helpers import status_of
 from http_load import Backend, Load, listens  # noqa: F401
+
+
+FRONT, ONE, CLIENT = "Agent.1", "Agent.2", "Server"
+BEHIND = 9090
 
 
 def get(host, address, port, path="/", *options):
@@ -53,3 +59,20 @@ def workers(host):
 
 def lb_state(lab, name):
     return status_of(lab, name)["services"].get("lb", {})
+
+
+def front(lab):
+    return lab.overlay_address(FRONT)
+
+
+@pytest.fixture(scope="module")
+def servers(module_lab):
+    server = Backend(module_lab.host(ONE), BEHIND)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def net(lab, servers):
+    yield lab
+    remove_all(lab)

@@ -1,7 +1,7 @@
 """Firewall rules, groups and policies on the lab's machines, with real connections."""
 import pytest
 
-from fw_helpers import CONNECT, TABLE, Firewall, listening, reach, table
+from fw_helpers import CONNECT, TABLE, fw, listening, reach, table  # noqa: F401
 from helpers import host_state, status_of, wait_connected, wait_pings
 from lab.api import ApiError
 from lab.processes import wait_for
@@ -13,13 +13,6 @@ LAB = {"nodes": 2, "clouds": 2, "services": ["vpn", "fw"]}
 def listener(module_lab):
     with listening(module_lab.host("Agent.1"), 22, 8080, 8081):
         yield
-
-
-@pytest.fixture
-def fw(lab):
-    firewall = Firewall(lab)
-    yield firewall
-    firewall.clear()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from fw_helpers import Firewall, listening, reach, table
+from fw_helpers import fw, listening, reach, table  # noqa: F401
 from helpers import host_state, status_of, wait_connected, wait_pings
 from lab.api import ApiError
 from lab.processes import wait_for
@@ -16,13 +16,6 @@ LAB = {"nodes": 2, "clouds": 2, "services": ["vpn", "sdn", "fw"]}
 def listener(module_lab):
     with listening(module_lab.host("Agent.1"), 22, 8080):
         yield
-
-
-@pytest.fixture
-def fw(lab):
-    firewall = Firewall(lab)
-    yield firewall
-    firewall.clear()
 
 
 def public(lab):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from fw_helpers import Firewall, listening, reach, table
+from fw_helpers import fw, listening, reach, table  # noqa: F401
 from helpers import status_of
 from lab.processes import wait_for
 
@@ -61,13 +61,6 @@ table inet firewalld {
     }
 }
 """
-
-
-@pytest.fixture
-def fw(lab):
-    firewall = Firewall(lab)
-    yield firewall
-    firewall.clear()
 
 
 @pytest.fixture

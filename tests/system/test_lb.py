@@ -5,12 +5,13 @@ import pytest
 
 from helpers import host_state, status_of
 from lab.processes import wait_for
-from lb_helpers import (Backend, Load, answers, backends, change, get, lb_state, listens, make,
-                        master, remove, remove_all, status, workers)
+from lb_helpers import (  # noqa: F401
+    BEHIND, CLIENT, FRONT, ONE, Backend, Load, answers, backends, change, front, get, lb_state,
+    listens, make, master, net, remove, status, workers)
 
 LAB = {"nodes": 3, "clouds": 2, "services": ["vpn", "lb"], "ovs": True}
-FRONT, ONE, TWO, CLIENT = "Agent.1", "Agent.2", "Agent.3", "Server"
-PORT, BEHIND = 8080, 9090
+TWO = "Agent.3"
+PORT = 8080
 CHANGES = 100
 
 
@@ -25,20 +26,10 @@ def servers(module_lab):
         server.stop()
 
 
-@pytest.fixture
-def net(lab, servers):
-    yield lab
-    remove_all(lab)
-
-
 def spec(**more):
     return {"node": FRONT, "port": PORT, "backends": {"selector": {"app": "web"}},
             "backendPort": BEHIND, "algorithm": "roundrobin",
             "check": {"type": "tcp", "interval": 1, "rise": 1, "fall": 2}, **more}
-
-
-def front(lab):
-    return lab.overlay_address(FRONT)
 
 
 @pytest.mark.parametrize("mode", ["tcp", "http"])

@@ -6,33 +6,16 @@ import pytest
 
 from helpers import start_agent_with_few_rights, status_of
 from lab.processes import wait_for
-from lb_helpers import (Backend, answers, backends, change, get, lb_state, listens, make, master,
-                        remove_all, status, workers)
+from lb_helpers import (  # noqa: F401
+    BEHIND, CLIENT, FRONT, ONE, Backend, answers, backends, change, front, get, lb_state, listens,
+    make, master, net, remove_all, servers, status, workers)
 
 LAB = {"nodes": 2, "clouds": 1, "services": ["vpn", "lb"]}
-FRONT, ONE, CLIENT = "Agent.1", "Agent.2", "Server"
-PORT, BEHIND = 8080, 9090
-
-
-@pytest.fixture(scope="module")
-def servers(module_lab):
-    server = Backend(module_lab.host(ONE), BEHIND)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def net(lab, servers):
-    yield lab
-    remove_all(lab)
+PORT = 8080
 
 
 def spec(**more):
     return {"node": FRONT, "port": PORT, "backends": {"nodes": [ONE]}, "backendPort": BEHIND, **more}
-
-
-def front(lab):
-    return lab.overlay_address(FRONT)
 
 
 def works(lab):

@@ -4,24 +4,11 @@ import subprocess
 import pytest
 
 from lab.processes import wait_for
-from lb_helpers import Backend, change, lb_state, make, master, remove_all, status
+from lb_helpers import (BEHIND, CLIENT, FRONT, ONE, change, front, lb_state, make, master, net,
+                        servers, status)  # noqa: F401
 
 LAB = {"nodes": 2, "clouds": 1, "services": ["vpn", "lb"]}
-FRONT, ONE, CLIENT = "Agent.1", "Agent.2", "Server"
-PORT, BEHIND = 8443, 9090
-
-
-@pytest.fixture(scope="module")
-def servers(module_lab):
-    server = Backend(module_lab.host(ONE), BEHIND)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def net(lab, servers):
-    yield lab
-    remove_all(lab)
+PORT = 8443
 
 
 def spec(**more):
