@@ -150,3 +150,28 @@ def test_a_back_end_that_joins_and_leaves(net, stranger):
     stranger.leave()
     wait_for("nobody", lambda: status(net, "web")["problem"]
              == "it has no back ends: no node matches", 15)
+
+
+# HAProxy, but the first signal to reload gets lost, as it does when a master isn't ready yet.
+DEAF = """#!/bin/sh
+[ "$1" = -c ] && exec /usr/sbin/haproxy "$@"
+/usr/sbin/haproxy "$@" &
+heard=0
+trap 'heard=$((heard + 1)); [ $heard -eq 1 ] || kill -USR2 $!' USR2
+trap 'kill $!' TERM
+while kill -0 $! 2>/dev/null; do wait; done
+"""
+
+
+def test_a_reload_that_is_not_heard_is_told_again(net):
+    host = net.host(FRONT)
+    host.run(["sh", "-c", "cat > /usr/local/bin/haproxy; chmod 755 /usr/local/bin/haproxy"],
+             stdin=DEAF)
+    try:
+        make(net, "web", **spec())
+        changed = change(net, "web", algorithm="roundrobin")
+        assert changed["status"]["inForce"]["applied"] == 1
+        assert works(net)
+    finally:
+        remove_all(net)
+        host.run(["rm", "/usr/local/bin/haproxy"])

@@ -3,7 +3,9 @@
  * The master is the child that we know; its workers, also those that only wait for their last
  * connection, have our mark in their environment, so all of them are found to be ended. It is told
  * to read its configuration again by SIGUSR2, which only comes after `haproxy -c` has accepted
- * that; what else can fail then is a port that was taken in between. */
+ * that; what else can fail then is a port that was taken in between. A master that has only just
+ * started its worker ignores that signal (seen with 2.6.12), so it comes again until the log says
+ * that the reload has begun. */
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
@@ -20,6 +22,7 @@
 
 enum {
     ASK_MSEC = 300,
+    SIGNAL_AGAIN_USEC = 200000,
     SETTLE_USEC = 8000000, /* with many servers and a slow machine it takes a while */
     ENVIRONMENT_MAX = 1 << 20,
     LOG_SIZE_MAX = 1 << 20,
@@ -165,8 +168,14 @@ static int is_reason(const char *line)
     return strncmp(line, "[ALERT]", 7) == 0 && !strstr(line, "no server available");
 }
 
-/* The first alert that HAProxy logged since the start or reload. */
-static void last_words(const struct lb *lb, char *text, size_t size)
+static int is_beginning(const char *line)
+{
+    return strstr(line, "Reloading HAProxy") != NULL;
+}
+
+/* The first such line that HAProxy logged since the start or reload; "" if there is none. */
+static void find_in_log(const struct lb *lb, int (*is_it)(const char *line), char *text,
+                        size_t size)
 {
     _cleanup_free_ char *path = log_path(lb);
     char line[1024];
@@ -179,12 +188,17 @@ static void last_words(const struct lb *lb, char *text, size_t size)
     if (fseek(log, lb->log_size, SEEK_SET) == 0) {
         while (!text[0] && fgets(line, sizeof line, log)) {
             line[strcspn(line, "\n")] = '\0';
-            if (is_reason(line)) {
+            if (is_it(line)) {
                 snprintf(text, size, "%.*s", (int)size - 1, lb_words_of(line));
             }
         }
     }
     fclose(log);
+}
+
+static void last_words(const struct lb *lb, char *text, size_t size)
+{
+    find_in_log(lb, is_reason, text, size);
 }
 
 /* --- start and reload --- */
@@ -212,6 +226,28 @@ static void note_loading(struct lb *lb)
     lb->reload_usec = clock_monotonic_usec();
 }
 
+static int tell_to_reload(struct lb *lb, struct error *error)
+{
+    lb->signal_usec = clock_monotonic_usec();
+    return lb_failed(children_signal(lb->children, LB_CHILD, SIGUSR2), error, "reload", "haproxy");
+}
+
+/* Once more, if nobody has heard it. */
+static int tell_again(struct lb *lb, struct error *error)
+{
+    char words[40];
+
+    if (!lb->signal_usec || clock_monotonic_usec() - lb->signal_usec < SIGNAL_AGAIN_USEC) {
+        return 0;
+    }
+    find_in_log(lb, is_beginning, words, sizeof words);
+    if (words[0]) {
+        lb->signal_usec = 0;
+        return 0;
+    }
+    return tell_to_reload(lb, error);
+}
+
 int lb_process_load(struct lb *lb, struct error *error)
 {
     const char *const argv[] = {"haproxy", "-W", "-f", lb->config, NULL};
@@ -234,9 +270,9 @@ int lb_process_load(struct lb *lb, struct error *error)
     note_log_size(lb);
     lb_counters_take(lb);
     if (lb->is_running) {
-        rc = children_signal(lb->children, LB_CHILD, SIGUSR2);
-        lb_failed(rc, error, "reload", "haproxy");
+        rc = tell_to_reload(lb, error);
     } else {
+        lb->signal_usec = 0;
         rc = children_ensure(lb->children, LB_CHILD, argv, on_ended, lb, error);
         lb->is_running = rc >= 0;
     }
@@ -263,9 +299,13 @@ int lb_process_settle(struct lb *lb, struct error *error)
     char words[250];
 
     if (is_loaded(lb)) {
-        lb->reload_usec = 0;
+        lb->reload_usec = lb->signal_usec = 0;
         lb->problem[0] = '\0';
         return lb_files_sweep(lb, error);
+    }
+    int rc = tell_again(lb, error);
+    if (rc < 0) {
+        return rc;
     }
     if (clock_monotonic_usec() - lb->reload_usec < SETTLE_USEC) {
         last_words(lb, words, sizeof words);
