@@ -74,7 +74,8 @@ struct lb {
     int64_t asked_usec;  /* since when a question waits for its answer; 0: none does */
     int64_t hung_usec;   /* since when it doesn't answer; 0: it does */
     int64_t reload_usec; /* since when a reload or start is under way; 0: none is */
-    int64_t signal_usec; /* when it was told to reload and hasn't begun to; 0: nothing of the kind */
+    int64_t
+        signal_usec; /* when it was told to reload and hasn't begun to; 0: nothing of the kind */
     struct omap loading; /* sections of the configuration that it reads then */
     int64_t log_size;    /* of the log when that began */
     int failed;          /* it ended while it started, and nobody was told yet */
